@@ -1,0 +1,3 @@
+//! `zkbench`: a load generator for servers that speak `ZooKeeper`'s client protocol.
+
+fn main() {}

@@ -1,0 +1,11 @@
+//! Ringkeeper: a coordination server that takes the place of Apache `ZooKeeper`, on `io_uring`.
+//!
+//! The path of a write is the order of the modules:
+//! `socket -> frame -> request -> proposal -> log -> commit -> reply`.
+//! `docs/ARCHITECTURE.md` is the map; which module may import which is held by `tests/tidy.rs`.
+
+pub mod clock;
+pub mod ids;
+pub mod limits;
+
+pub mod wire;

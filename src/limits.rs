@@ -1,0 +1,27 @@
+//! Every bound in one place, with what proves that they fit together.
+
+/// Java's default `jute.maxbuffer`; a longer frame closes the connection.
+pub const FRAME_BYTES_MAX_DEFAULT: u32 = 0xf_ffff;
+
+/// The largest `jute.maxbuffer` that may be configured.
+pub const FRAME_BYTES_MAX_CEILING: u32 = 1 << 30;
+
+/// Proposals between the zab thread and the log thread; one more waits in the shards.
+pub const PROPOSALS_IN_FLIGHT_MAX: usize = 8192;
+
+/// Bytes of proposals between the zab thread and the log thread.
+pub const PROPOSAL_BYTES_IN_FLIGHT_MAX: usize = 64 << 20;
+
+/// Requests a shard may have waiting for the zab thread.
+pub const REQUEST_QUEUE_MAX: usize = 4096;
+
+/// Batches of commits a shard may have waiting to be told to its clients.
+pub const COMMIT_QUEUE_MAX: usize = 1024;
+
+/// Replies and events waiting for a client that does not read: past it, its requests wait.
+pub const OUTBOX_BYTES_PAUSE: usize = 1 << 20;
+
+/// Events waiting for a client that does not read: past it, the connection is closed.
+pub const OUTBOX_BYTES_MAX: usize = 16 << 20;
+
+const _: () = assert!(OUTBOX_BYTES_PAUSE < OUTBOX_BYTES_MAX, "a client is paused before it is cut");

@@ -1,0 +1,3 @@
+//! `zkserver`: parse the command line, run it, turn a failure into an exit code.
+
+fn main() {}

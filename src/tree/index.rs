@@ -1,0 +1,74 @@
+//! From a path to its node's id.
+//!
+//! 256 small tables instead of one large: a table that grows rehashes all it holds while readers
+//! wait, so none may hold much. The hash is foldhash keyed by a seed given at construction. Paths
+//! are chosen by clients, so a server must draw that seed at random at its start, or someone could
+//! choose paths that collide; the tree itself draws nothing, and no order of the tables can be seen
+//! from outside: they are never iterated, only asked.
+
+use std::hash::Hasher as _;
+
+use foldhash::SharedSeed;
+use foldhash::fast::FoldHasher;
+use hashbrown::HashTable;
+use slab::Slab;
+
+use super::node::{Node, NodeId};
+
+/// Tables; a power of two.
+const TABLES: usize = 256;
+
+pub(super) struct Index {
+    tables: Box<[HashTable<NodeId>]>,
+    seed: u64,
+    shared: SharedSeed,
+}
+
+impl Index {
+    pub(super) fn new(seed: u64) -> Self {
+        let shared = SharedSeed::from_u64(seed);
+        Self { tables: (0..TABLES).map(|_| HashTable::new()).collect(), seed, shared }
+    }
+
+    fn hash(&self, path: &str) -> u64 {
+        let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
+        hasher.write(path.as_bytes());
+        hasher.finish()
+    }
+
+    /// Bits in the middle: a table takes its buckets from the low ones and its tags from the top.
+    fn table(hash: u64) -> usize {
+        usize::try_from((hash >> 40) % TABLES as u64).expect("less than TABLES")
+    }
+
+    /// The node at `path`; the root's path is empty here.
+    pub(super) fn find(&self, path: &str, nodes: &Slab<Node>) -> Option<NodeId> {
+        let hash = self.hash(path);
+        let table = &self.tables[Self::table(hash)];
+        table.find(hash, |id| *nodes[*id as usize].path == *path).copied()
+    }
+
+    /// Adds a node that is in the arena and not here.
+    pub(super) fn insert(&mut self, id: NodeId, nodes: &Slab<Node>) {
+        let hash = self.hash(&nodes[id as usize].path);
+        let (seed, shared) = (self.seed, &self.shared);
+        self.tables[Self::table(hash)].insert_unique(hash, id, |id| {
+            let mut hasher = FoldHasher::with_seed(seed, shared);
+            hasher.write(nodes[*id as usize].path.as_bytes());
+            hasher.finish()
+        });
+    }
+
+    /// Takes out a node that is here.
+    pub(super) fn remove(&mut self, id: NodeId, nodes: &Slab<Node>) {
+        let hash = self.hash(&nodes[id as usize].path);
+        let table = &mut self.tables[Self::table(hash)];
+        let entry = table.find_entry(hash, |other| *other == id);
+        entry.expect("every node is in the index").remove();
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.tables.iter().map(HashTable::len).sum()
+    }
+}

@@ -10,4 +10,6 @@ pub mod limits;
 
 #[allow(dead_code, reason = "the writing half follows")]
 pub mod tree;
+pub mod reply;
+pub mod request;
 pub mod wire;

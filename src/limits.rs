@@ -25,3 +25,16 @@ pub const OUTBOX_BYTES_PAUSE: usize = 1 << 20;
 pub const OUTBOX_BYTES_MAX: usize = 16 << 20;
 
 const _: () = assert!(OUTBOX_BYTES_PAUSE < OUTBOX_BYTES_MAX, "a client is paused before it is cut");
+
+/// Sessions a server keeps; past it a new client is refused and tries elsewhere.
+pub const SESSIONS_MAX: usize = 4 << 20;
+
+/// Writes of one connection the zab thread has not answered; its next request waits.
+pub const CONNECTION_WRITES_IN_FLIGHT_MAX: u32 = 1024;
+
+/// Watches of one connection; past it the connection is closed, as a watch that is silently
+/// missing would leave its client waiting for ever.
+pub const CONNECTION_WATCHES_MAX: u32 = 4 << 20;
+
+/// Watches of one shard; past it, as for a connection that has too many.
+pub const SHARD_WATCHES_MAX: u32 = 1 << 28;

@@ -1,0 +1,190 @@
+use super::*;
+
+fn config() -> AccessConfig {
+    let digest = Digest {
+        super_digest: Some("super:D/InIHSb7yEEbrWz8b9l71RjZJU=".into()),
+        ..Digest::default()
+    };
+    AccessConfig { digest, ..AccessConfig::default() }
+}
+
+fn peer(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn identity(scheme: &'static str, id: &str) -> Identity {
+    Identity { scheme: scheme.into(), id: id.into() }
+}
+
+fn entry(perms: i32, scheme: &str, id: &str) -> Acl<'static> {
+    Acl { perms, scheme: scheme.to_owned().into(), id: id.to_owned().into() }
+}
+
+const BOB: &str = "bob:ikIaKsbtGweaHnb/jKn7OHqbunM=";
+
+#[test]
+fn digest_ids_are_javas() {
+    let mut digest = Digest::default();
+    assert_eq!(digest.id("bob:pw"), BOB);
+    assert_eq!(digest.id("super:test"), "super:D/InIHSb7yEEbrWz8b9l71RjZJU=");
+    assert!(digest.id("bob").starts_with("bob:"));
+    digest.algorithm = DigestAlgorithm::from_name("SHA-256").unwrap();
+    assert_eq!(digest.id("bob:pw"), "bob:lXdkgIa9O1CDDWAryQ0pe9wUYi2LkG6M7Uocn/Vyn2g=");
+    assert_eq!(DigestAlgorithm::from_name("MD4"), None);
+}
+
+#[test]
+fn what_an_auth_packet_brings() {
+    let auth = |scheme, data| authenticate(&config(), peer("::ffff:10.0.0.1"), scheme, data);
+    assert_eq!(auth(Some("digest"), Some(b"bob:pw")), Ok(vec![identity("digest", BOB)]));
+    let root = auth(Some("digest"), Some(b"super:test")).unwrap();
+    assert_eq!(root[0], Identity::superuser());
+    assert_eq!(&*root[1].scheme, "digest");
+    assert_eq!(auth(Some("ip"), Some(b"1.2.3.4")), Ok(vec![identity("ip", "10.0.0.1")]));
+    assert_eq!(auth(Some("digest"), None), Err(AuthError::Refused));
+    for scheme in [None, Some("world"), Some("auth"), Some("sasl"), Some("super"), Some("")] {
+        assert_eq!(auth(scheme, Some(b"x")), Err(AuthError::UnknownScheme), "{scheme:?}");
+    }
+}
+
+#[test]
+fn a_disabled_digest_is_no_provider() {
+    let mut config = config();
+    config.digest.enabled = false;
+    let auth = authenticate(&config, peer("10.0.0.1"), Some("digest"), Some(b"bob:pw"));
+    assert_eq!(auth, Err(AuthError::UnknownScheme));
+    let identities = [identity("digest", BOB)];
+    let acl = [entry(31, "digest", BOB)];
+    assert_eq!(fixup(&config, &acl, &identities), Err(ErrorCode::InvalidAcl));
+    assert!(!permits(&config, &acl, perms::READ, &identities));
+}
+
+#[test]
+fn which_entries_may_be_set() {
+    let cases = [
+        ("world", "anyone", true),
+        ("world", "someone", false),
+        ("digest", "a:b", true),
+        ("digest", ":b", true),
+        ("digest", "a:b:", true),
+        ("digest", "a:", false),
+        ("digest", "a", false),
+        ("digest", "", false),
+        ("digest", ":", false),
+        ("digest", "a:b:c", false),
+        ("ip", "10.0.0.1", true),
+        ("ip", "010.0.0.001", true),
+        ("ip", "10.0.0.0/8", true),
+        ("ip", "10.0.0.0/33", false),
+        ("ip", "10.0.0.0/-1", false),
+        ("ip", "10.0.0.0/", false),
+        ("ip", "10.0.0", false),
+        ("ip", "10.0.0.256", false),
+        ("ip", "host", false),
+        ("ip", "::1", true),
+        ("ip", "2001:db8::/32", true),
+        ("ip", "1:2:3:4:5:6:7:8/128", true),
+        ("ip", "1:2:3:4:5:6:7:8/129", false),
+        ("ip", "1::2::3", false),
+        ("ip", "12345::", false),
+        ("ip", "::ffff:1.2.3.4", false),
+        ("super", "", false),
+        ("sasl", "bob", false),
+        ("", "x", false),
+    ];
+    for (scheme, id, valid) in cases {
+        let acl = [entry(31, scheme, id)];
+        let fixed = fixup(&config(), &acl, &[]);
+        assert_eq!(fixed.is_ok(), valid, "{scheme}:{id}");
+        assert_eq!(is_fixed(&config(), &acl), valid, "{scheme}:{id}");
+    }
+}
+
+#[test]
+fn a_list_is_fixed_up() {
+    let me = [
+        identity("ip", "10.0.0.1"),
+        Identity::superuser(),
+        identity("digest", "a:1"),
+        identity("digest", "b:2"),
+    ];
+    let anyone = entry(1, "world", "anyone");
+    let twice = [anyone.clone(), entry(31, "digest", "a:1"), anyone.clone()];
+    assert_eq!(fixup(&config(), &twice, &[]), Ok(twice[..2].to_vec()));
+    assert!(!is_fixed(&config(), &twice));
+    let expanded = fixup(&config(), &[entry(31, "digest", "a:1"), entry(31, "auth", "")], &me);
+    let wanted =
+        vec![entry(31, "digest", "a:1"), entry(31, "digest", "a:1"), entry(31, "digest", "b:2")];
+    assert_eq!(expanded, Ok(wanted));
+    assert_eq!(fixup(&config(), &[entry(31, "auth", "")], &me[..2]), Err(ErrorCode::InvalidAcl));
+    assert_eq!(fixup(&config(), &[], &me), Err(ErrorCode::InvalidAcl));
+}
+
+#[test]
+fn who_may_what() {
+    let from = |address: &str| vec![Identity::of_peer(peer(address))];
+    let cases = [
+        (entry(1, "world", "anyone"), 1, vec![], true),
+        (entry(1, "world", "anyone"), 2, vec![], false),
+        (entry(0, "world", "anyone"), 31, vec![], false),
+        (entry(16, "world", "anyone"), 17, vec![], true),
+        (entry(0, "world", "anyone"), 31, vec![Identity::superuser()], true),
+        (entry(31, "digest", BOB), 1, vec![identity("digest", BOB)], true),
+        (entry(31, "digest", BOB), 1, vec![identity("digest", "bob:x")], false),
+        (entry(31, "digest", BOB), 1, vec![identity("sasl", BOB)], false),
+        (entry(31, "sasl", "bob"), 1, vec![identity("sasl", "bob")], false),
+        (entry(31, "ip", "10.0.0.1"), 1, from("10.0.0.1"), true),
+        (entry(31, "ip", "10.0.0.1"), 1, from("::ffff:10.0.0.1"), true),
+        (entry(31, "ip", "10.0.0.1"), 1, from("10.0.0.2"), false),
+        (entry(31, "ip", "10.9.9.9/8"), 1, from("10.0.0.2"), true),
+        (entry(31, "ip", "10.0.0.0/31"), 1, from("10.0.0.2"), false),
+        (entry(31, "ip", "1.2.3.4/0"), 1, from("10.0.0.2"), true),
+        (entry(31, "ip", "::/0"), 1, from("10.0.0.2"), false),
+        (entry(31, "ip", "2001:db8::/32"), 1, from("2001:db8:1::9"), true),
+        (entry(31, "ip", "2001:db8::/32"), 1, from("2001:db9::9"), false),
+        (entry(31, "ip", "::/0"), 1, from("2001:db9::9"), true),
+    ];
+    for (entry, needed, identities, permitted) in cases {
+        let acl = [entry];
+        assert_eq!(
+            permits(&config(), &acl, needed, &identities),
+            permitted,
+            "{acl:?} {identities:?}"
+        );
+        let skipping = AccessConfig { skip_acl: true, ..config() };
+        assert!(permits(&skipping, &acl, needed, &identities));
+    }
+    assert!(permits(&config(), &[], 31, &[]), "an empty list forbids nothing");
+}
+
+#[test]
+fn hashes_are_shown_to_admins_only() {
+    let acl = [entry(31, "digest", BOB), entry(1, "world", "anyone"), entry(1, "digest", "c:d:e")];
+    let masked = [entry(31, "digest", "bob:x"), acl[1].clone(), entry(1, "digest", "c:x")];
+    assert_eq!(*shown(&config(), &acl, &[]), masked);
+    assert_eq!(*shown(&config(), &acl, &[identity("digest", BOB)]), acl);
+}
+
+#[test]
+fn names_of_identities() {
+    let cases = [
+        (Identity::of_peer(peer("10.0.0.1")), ("ip", "10.0.0.1")),
+        (Identity::of_peer(peer("2001:db8::1")), ("ip", "2001:db8:0:0:0:0:0:1")),
+        (identity("digest", BOB), ("digest", "bob")),
+        (Identity::superuser(), ("super", "")),
+        (identity("sasl", "bob"), ("sasl", "")),
+    ];
+    for (identity, info) in cases {
+        assert_eq!(identity.client_info(), info);
+    }
+}
+
+#[test]
+fn enforced_authentication_wants_one_of_its_schemes() {
+    let mut config = config();
+    let me = [identity("ip", "10.0.0.1")];
+    assert!(config.is_admitted(&[]));
+    config.enforced_schemes = Some(vec!["digest".into(), "sasl".into()]);
+    assert!(!config.is_admitted(&me));
+    assert!(config.is_admitted(&[me[0].clone(), identity("digest", BOB)]));
+}

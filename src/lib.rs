@@ -5,6 +5,7 @@
 //! `docs/ARCHITECTURE.md` is the map; which module may import which is held by `tests/tidy.rs`.
 
 pub mod clock;
+pub mod error;
 pub mod ids;
 pub mod limits;
 
@@ -13,3 +14,7 @@ pub mod tree;
 pub mod reply;
 pub mod request;
 pub mod wire;
+
+pub mod server;
+
+pub mod cli;

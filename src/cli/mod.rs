@@ -1,0 +1,3 @@
+//! What a person types: the command lines of `zkserver`.
+
+pub mod args;

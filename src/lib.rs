@@ -8,11 +8,12 @@ pub mod clock;
 pub mod error;
 pub mod ids;
 pub mod limits;
+pub mod metrics;
 
-#[allow(dead_code, reason = "the writing half follows")]
-pub mod tree;
 pub mod reply;
 pub mod request;
+#[allow(dead_code, reason = "the writing half follows")]
+pub mod tree;
 pub mod wire;
 
 pub mod server;

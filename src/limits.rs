@@ -24,6 +24,9 @@ pub const OUTBOX_BYTES_PAUSE: usize = 1 << 20;
 /// Events waiting for a client that does not read: past it, the connection is closed.
 pub const OUTBOX_BYTES_MAX: usize = 16 << 20;
 
+/// Keys (first path components, server ids) a thread keeps metrics for; the rest counts as one.
+pub const METRIC_KEYS_MAX: usize = 64;
+
 const _: () = assert!(OUTBOX_BYTES_PAUSE < OUTBOX_BYTES_MAX, "a client is paused before it is cut");
 
 /// Sessions a server keeps; past it a new client is refused and tries elsewhere.

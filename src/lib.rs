@@ -10,6 +10,8 @@ pub mod ids;
 pub mod limits;
 pub mod metrics;
 
+pub mod net;
+
 pub mod reply;
 pub mod request;
 #[allow(dead_code, reason = "the writing half follows")]

@@ -1,0 +1,167 @@
+//! Bytes in and out of sockets. Knows nothing of `ZooKeeper`.
+//!
+//! Thread: each shard has a [`Reactor`] of its own and is the only one to touch it; other threads hold
+//! its [`Waker`]. In: bytes appended to a connection's outbox. Out: [`Event`]s, and received bytes that
+//! stay with the connection until they are consumed.
+//! Never parses, never decides what a full outbox means, never blocks but in [`Reactor::turn`].
+//! Nothing of `io_uring` shows above this face: another back end can come behind it.
+//!
+//! INVARIANT: memory lent to the kernel is neither freed nor touched before its completion was reaped.
+//! INVARIANT: each `Accepted` is followed by exactly one `Closed`; after it the id means nothing.
+
+#![allow(dead_code, reason = "skeleton")]
+
+use std::fmt;
+use std::net::SocketAddr;
+
+mod error;
+mod listener;
+mod reactor;
+mod waker;
+
+pub use error::{Features, NetError, Obstacle, OsError};
+pub use listener::Listener;
+pub use reactor::Reactor;
+pub use waker::Waker;
+
+/// Names one connection of one [`Reactor`]; never used again, and harmless once stale.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ConnectionId {
+    /// The place in the reactor's slab.
+    key: u32,
+    /// Tells the tenants of that place apart; wraps after 2^32 connections.
+    generation: u32,
+}
+
+impl ConnectionId {
+    /// The place in the slab: small, so it may index a table of the caller's. Reused after `Closed`.
+    pub fn index(self) -> usize {
+        self.key as usize
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.key, self.generation)
+    }
+}
+
+/// Names one listener of one [`Reactor`].
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct ListenerId(u32);
+
+/// What a turn brought.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// A peer has connected; it is being received from.
+    Accepted {
+        /// The new connection.
+        id: ConnectionId,
+        /// Where it came in.
+        listener: ListenerId,
+        /// Its address; an IPv4 peer of a dual-stack listener is shown as IPv4.
+        peer: SocketAddr,
+    },
+    /// More bytes lie in [`Reactor::input`]. At most one per connection and turn.
+    Received {
+        /// The connection.
+        id: ConnectionId,
+    },
+    /// The peer sends no more; it can still be sent to.
+    EndOfInput {
+        /// The connection.
+        id: ConnectionId,
+    },
+    /// The outbox is empty again after it had held more than [`Options::drained_above`].
+    Drained {
+        /// The connection.
+        id: ConnectionId,
+    },
+    /// The connection is no more, by whosever wish. What a dead peer had sent can be read until the next turn.
+    Closed {
+        /// The connection, its last mention.
+        id: ConnectionId,
+        /// Whose wish it was.
+        reason: CloseReason,
+    },
+    /// A connection could not be accepted (too many open files, as a rule); tried again a little later.
+    AcceptFailed {
+        /// Where.
+        listener: ListenerId,
+        /// Why.
+        error: OsError,
+    },
+    /// A [`Waker`] was used.
+    Woken,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Close {
+    /// Sends all that is in the outbox, then the end of the stream; reads on for a bounded while, so that
+    /// bytes not read do not turn the reply into a reset; then closes.
+    AfterFlush,
+    /// Closes; what was not sent is lost.
+    Now,
+    /// Closes with a reset, so that the peer notices at once and no `TIME_WAIT` stays.
+    Reset,
+}
+
+/// Why a connection is no more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CloseReason {
+    /// [`Reactor::close`] asked for it and it went as asked.
+    Local,
+    /// [`Close::AfterFlush`] was given up: the peer did not take what was sent, or did not stop sending.
+    Unfinished,
+    /// The connection broke (reset, timed out).
+    Broken(OsError),
+}
+
+/// Sizes of a [`Reactor`].
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Operations that can be queued between two system calls; more cost one more call.
+    pub ring_entries: u32,
+    /// Receive buffers shared by all connections; a power of two, at most 32768.
+    pub buffers: u16,
+    /// Bytes of each.
+    pub buffer_bytes: u32,
+    /// A connection with more than this unconsumed is not received from until it was consumed.
+    /// At least the largest frame and one buffer, or a large frame never completes.
+    pub input_bytes_max: usize,
+    /// An outbox that held more than this reports [`Event::Drained`] when it is empty again.
+    pub drained_above: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let frame = crate::limits::FRAME_BYTES_MAX_DEFAULT as usize;
+        Self {
+            ring_entries: 1024,
+            buffers: 512,
+            buffer_bytes: 4096,
+            input_bytes_max: frame + (64 << 10),
+            drained_above: 64 << 10,
+        }
+    }
+}
+
+/// What a [`Reactor`] has done since it was made.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counters {
+    /// Calls of `io_uring_enter`.
+    pub enters: u64,
+    /// Completions reaped.
+    pub completions: u64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes the kernel took for sending.
+    pub bytes_out: u64,
+    /// Connections accepted.
+    pub accepts: u64,
+    /// Receives stopped for want of a buffer: if it grows, [`Options::buffers`] is too small.
+    pub enobufs: u64,
+    /// Wakes by other threads.
+    pub wakes: u64,
+}

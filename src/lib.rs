@@ -10,6 +10,8 @@ pub mod ids;
 pub mod limits;
 pub mod metrics;
 
+pub mod log;
+
 pub mod net;
 
 pub mod reply;

@@ -41,3 +41,11 @@ pub const CONNECTION_WATCHES_MAX: u32 = 4 << 20;
 
 /// Watches of one shard; past it, as for a connection that has too many.
 pub const SHARD_WATCHES_MAX: u32 = 1 << 28;
+
+/// The first log segment after a start; each that runs full is followed by one twice as large.
+pub const SEGMENT_BYTES_FIRST: u64 = 4 << 20;
+
+/// The largest log segment, whatever `preAllocSize` says; a larger record gets one that fits.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+
+const _: () = assert!(SEGMENT_BYTES_FIRST < SEGMENT_BYTES_MAX, "segments grow");

@@ -1,0 +1,1 @@
+//! Compression of snapshots: gzip, and snappy as xerial frames it.

@@ -9,6 +9,7 @@ pub mod error;
 pub mod ids;
 pub mod limits;
 pub mod metrics;
+pub mod version;
 
 pub mod log;
 
@@ -21,5 +22,7 @@ pub mod tree;
 pub mod wire;
 
 pub mod server;
+
+pub mod admin;
 
 pub mod cli;

@@ -14,6 +14,7 @@ pub mod record;
 pub mod request;
 pub mod response;
 pub mod txn;
+pub mod word;
 
 pub use code::{ErrorCode, OpCode};
 pub use jute::{DecodeError, Reader, Writer};

@@ -8,4 +8,6 @@
 pub mod access;
 pub mod order;
 pub mod path;
+pub mod prepare;
+pub mod read;
 pub mod session;

@@ -1,0 +1,214 @@
+//! Reads: the body of a reply, from the tree as it stands.
+//!
+//! Runs on a shard, under the read side of the tree's lock. Appends to the connection's outbox;
+//! nothing is allocated on the way. What watch to set is told, not done: the table is the shard's.
+//! Source: `FinalRequestProcessor`.
+
+use super::access::{self, AccessConfig, Identity};
+use crate::ids::SessionId;
+use crate::tree::{Node, Tree};
+use crate::wire::record::perms;
+use crate::wire::request::{Read, Request};
+use crate::wire::response::{step_error, step_header, steps_end};
+use crate::wire::{Acl, ErrorCode, OpCode, Writer};
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// Whose ephemerals getEphemerals lists.
+    pub session: SessionId,
+    /// What ACLs are asked about.
+    pub identities: &'a [Identity],
+}
+
+/// The watch a read sets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Arm<'a> {
+    /// Of a node's data, or of its coming to be.
+    Data(&'a str),
+    /// Of a node's children.
+    Child(&'a str),
+}
+
+/// What a read came to. Unless `code` is Ok, the body is empty.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Served<'a> {
+    /// For the header.
+    pub code: ErrorCode,
+    /// Set even if `code` is NONODE: exists of a missing node waits for it.
+    pub watch: Option<Arm<'a>>,
+}
+
+/// Serves one, appending the body of the reply to `out`. Requests about watches, auth and sasl are
+/// the shard's own, writes are the zab thread's: all of them are UNIMPLEMENTED here.
+pub fn serve<'r>(
+    config: &AccessConfig,
+    tree: &Tree,
+    request: &'r Request<'_>,
+    caller: &Caller<'_>,
+    out: &mut Vec<u8>,
+) -> Served<'r> {
+    let view = View { config, tree, caller };
+    let served = view.serve(request, &mut Writer::new(out));
+    served.unwrap_or_else(|code| Served { code, watch: None })
+}
+
+struct View<'a> {
+    config: &'a AccessConfig,
+    tree: &'a Tree,
+    caller: &'a Caller<'a>,
+}
+
+const DONE: Served<'static> = Served { code: ErrorCode::Ok, watch: None };
+
+impl<'a> View<'a> {
+    fn serve<'r>(
+        &self,
+        request: &'r Request<'_>,
+        w: &mut Writer<'_>,
+    ) -> Result<Served<'r>, ErrorCode> {
+        match request {
+            Request::Read(read) => return self.read(read, w),
+            Request::GetAcl { path } => self.acl(path, w)?,
+            Request::MultiRead(reads) => self.multi_read(reads, w),
+            Request::GetEphemerals { prefix } => self.ephemerals(prefix.as_deref(), w),
+            Request::GetAllChildrenNumber { path } => {
+                self.readable(path)?;
+                let count = self.tree.descendants(path);
+                w.i32(i32::try_from(count).unwrap_or(i32::MAX));
+            }
+            Request::WhoAmI => self.who_am_i(w),
+            Request::Sync { path } => w.string(path),
+            Request::Ping => {}
+            Request::Create(_)
+            | Request::Delete { .. }
+            | Request::SetData { .. }
+            | Request::SetAcl { .. }
+            | Request::Check { .. }
+            | Request::Multi(_)
+            | Request::Reconfig(_)
+            | Request::Watches(_)
+            | Request::SetWatches(_)
+            | Request::AddWatch { .. }
+            | Request::Auth { .. }
+            | Request::Sasl { .. }
+            | Request::CloseSession => return Err(ErrorCode::Unimplemented),
+        }
+        Ok(DONE)
+    }
+
+    /// The node, if the caller may read it.
+    fn readable(&self, path: &str) -> Result<&'a Node, ErrorCode> {
+        let node = self.tree.find(path).ok_or(ErrorCode::NoNode)?;
+        self.permit(node, perms::READ)?;
+        Ok(node)
+    }
+
+    fn permit(&self, node: &Node, needed: i32) -> Result<(), ErrorCode> {
+        access::check(self.config, self.tree.acl(node), needed, self.caller.identities)
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a Read has one of these four opcodes")]
+    fn read<'r>(&self, read: &'r Read<'_>, w: &mut Writer<'_>) -> Result<Served<'r>, ErrorCode> {
+        let path = &*read.path;
+        let watch = match read.op {
+            OpCode::Exists => return self.exists(read, w),
+            OpCode::GetData => {
+                self.data(path, w, |_| {})?;
+                Arm::Data(path)
+            }
+            OpCode::GetChildren => {
+                w.strings(self.tree.child_names(self.readable(path)?));
+                Arm::Child(path)
+            }
+            OpCode::GetChildren2 => {
+                let node = self.readable(path)?;
+                w.strings(self.tree.child_names(node));
+                self.tree.stat(node).encode(w);
+                Arm::Child(path)
+            }
+            _ => return Err(ErrorCode::Unimplemented),
+        };
+        Ok(Served { code: ErrorCode::Ok, watch: read.watch.then_some(watch) })
+    }
+
+    /// A node that is missing is waited for; one that may not be read is not.
+    fn exists<'r>(&self, read: &'r Read<'_>, w: &mut Writer<'_>) -> Result<Served<'r>, ErrorCode> {
+        if read.path.contains('\0') {
+            return Err(ErrorCode::BadArguments);
+        }
+        let watch = read.watch.then_some(Arm::Data(&read.path));
+        let Some(node) = self.tree.find(&read.path) else {
+            return Ok(Served { code: ErrorCode::NoNode, watch });
+        };
+        self.permit(node, perms::READ)?;
+        self.tree.stat(node).encode(w);
+        Ok(Served { code: ErrorCode::Ok, watch })
+    }
+
+    fn data(
+        &self,
+        path: &str,
+        w: &mut Writer<'_>,
+        before: impl FnOnce(&mut Writer<'_>),
+    ) -> Result<(), ErrorCode> {
+        let node = self.readable(path)?;
+        before(w);
+        w.buffer(node.data());
+        self.tree.stat(node).encode(w);
+        Ok(())
+    }
+
+    fn acl(&self, path: &str, w: &mut Writer<'_>) -> Result<(), ErrorCode> {
+        let node = self.tree.find(path).ok_or(ErrorCode::NoNode)?;
+        self.permit(node, perms::READ | perms::ADMIN)?;
+        let acl = self.tree.acl(node);
+        Acl::encode_list(&access::shown(self.config, acl, self.caller.identities), w);
+        self.tree.stat(node).encode(w);
+        Ok(())
+    }
+
+    /// Each step stands alone, and sets no watch.
+    fn multi_read(&self, reads: &[Read<'_>], w: &mut Writer<'_>) {
+        for read in reads {
+            let done = if read.op == OpCode::GetChildren {
+                self.readable(&read.path).map(|node| {
+                    step_header(w, OpCode::GetChildren.to_wire(), 0);
+                    w.strings(self.tree.child_names(node));
+                })
+            } else {
+                let header = |w: &mut Writer<'_>| step_header(w, OpCode::GetData.to_wire(), 0);
+                self.data(&read.path, w, header)
+            };
+            if let Err(code) = done {
+                step_error(w, code.to_wire());
+            }
+        }
+        steps_end(w);
+    }
+
+    /// A plain string prefix; null, blank or `/` is all of them.
+    fn ephemerals(&self, prefix: Option<&str>, w: &mut Writer<'_>) {
+        let prefix = prefix.filter(|prefix| !matches!(prefix.trim(), "" | "/")).unwrap_or("");
+        let wanted = || {
+            let paths = self.tree.ephemerals(self.caller.session);
+            paths.filter(|path| path.starts_with(prefix))
+        };
+        w.count(wanted().count());
+        for path in wanted() {
+            w.string(path);
+        }
+    }
+
+    fn who_am_i(&self, w: &mut Writer<'_>) {
+        w.count(self.caller.identities.len());
+        for identity in self.caller.identities {
+            let (scheme, user) = identity.client_info();
+            w.string(scheme);
+            w.string(user);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

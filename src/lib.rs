@@ -18,7 +18,6 @@ pub mod net;
 
 pub mod reply;
 pub mod request;
-#[allow(dead_code, reason = "the writing half follows")]
 pub mod tree;
 pub mod wire;
 

@@ -1,10 +1,21 @@
 //! The tree's digest, version 2: a sum of node crcs by which servers notice that they differ.
 //!
-//! Nothing below `/zookeeper/` takes part. Source: `DigestCalculator`, `AdHash`.
+//! Nothing below `/zookeeper/` takes part. A difference is counted and remembered, never fatal.
+//! Source: `DigestCalculator`, `AdHash`, `DataTree.compareDigest`.
+
+use std::collections::VecDeque;
 
 use crc32fast::Hasher;
 
 use super::node::StatPersisted;
+use crate::ids::Zxid;
+use crate::wire::txn::{DIGEST_VERSION, TxnDigest};
+
+/// Zxids from one entry of the digest log to the next.
+pub const DIGEST_LOG_INTERVAL: i64 = 128;
+
+/// Entries of the digest log; the oldest go.
+pub const DIGEST_LOG_MAX: usize = 1024;
 
 /// Whether the node at `path` takes part.
 pub fn is_digested(path: &str) -> bool {
@@ -32,6 +43,8 @@ impl Prefix {
     }
 
     /// The digest of a node with this path, this data and this stat.
+    ///
+    /// COMPAT: the order is not that of the stored stat (`DigestCalculator.calculateDigest`).
     pub fn node_digest(self, stat: &StatPersisted) -> u32 {
         let mut bytes = [0; 60];
         let mut rest = &mut bytes[..];
@@ -50,5 +63,170 @@ impl Prefix {
         let mut hasher = Hasher::new_with_initial_len(self.crc, self.bytes);
         hasher.update(&bytes);
         hasher.finalize()
+    }
+}
+
+/// The digest after a txn.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DigestEntry {
+    /// Of the txn.
+    pub zxid: Zxid,
+    /// Of the tree.
+    pub digest: i64,
+}
+
+/// A txn after which this tree is not what its leader's was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DigestMismatch {
+    /// Of the txn, or of the snapshot that was loaded.
+    pub zxid: Zxid,
+    /// What came with it.
+    pub expected: i64,
+    /// What the tree has.
+    pub actual: i64,
+}
+
+/// The sum, and what it was compared with.
+#[derive(Default)]
+pub(super) struct TreeDigest {
+    sum: i64,
+    /// From a snapshot that was written while txns went on: nothing is compared before it.
+    awaited: Option<(Zxid, TxnDigest)>,
+    log: VecDeque<DigestEntry>,
+    mismatches: u64,
+    first_mismatch: Option<DigestMismatch>,
+}
+
+impl TreeDigest {
+    pub(super) fn sum(&self) -> i64 {
+        self.sum
+    }
+
+    pub(super) fn add(&mut self, node: u32) {
+        self.sum = self.sum.wrapping_add(i64::from(node));
+    }
+
+    pub(super) fn subtract(&mut self, node: u32) {
+        self.sum = self.sum.wrapping_sub(i64::from(node));
+    }
+
+    pub(super) fn log(&self) -> impl ExactSizeIterator<Item = DigestEntry> {
+        self.log.iter().copied()
+    }
+
+    pub(super) fn mismatches(&self) -> u64 {
+        self.mismatches
+    }
+
+    pub(super) fn first_mismatch(&self) -> Option<DigestMismatch> {
+        self.first_mismatch
+    }
+
+    /// Nothing is compared before `zxid`, then this is.
+    pub(super) fn expect(&mut self, zxid: Zxid, digest: TxnDigest, last_zxid: Zxid) {
+        // COMPAT: one from before the snapshot's own zxid covers nothing, and zxid 0 is none
+        // (`DataTree.deserializeZxidDigest`).
+        if zxid > Zxid::ZERO && zxid >= last_zxid {
+            self.awaited = Some((zxid, digest));
+            self.reach(last_zxid);
+        }
+    }
+
+    /// A txn was applied, with the digest its leader had after it.
+    pub(super) fn on_txn(&mut self, zxid: Zxid, digest: Option<TxnDigest>) {
+        if self.awaited.is_some() {
+            self.reach(zxid);
+        } else if zxid.0 % DIGEST_LOG_INTERVAL == 0 {
+            if self.log.len() == DIGEST_LOG_MAX {
+                self.log.pop_front();
+            }
+            self.log.push_back(DigestEntry { zxid, digest: self.sum });
+        }
+        if let (None, Some(digest)) = (self.awaited, digest) {
+            self.compare(zxid, digest);
+        }
+    }
+
+    fn reach(&mut self, zxid: Zxid) {
+        if let Some((_, digest)) = self.awaited.take_if(|(awaited, _)| *awaited == zxid) {
+            self.compare(zxid, digest);
+        }
+    }
+
+    fn compare(&mut self, zxid: Zxid, expected: TxnDigest) {
+        if expected.version != DIGEST_VERSION || expected.digest == self.sum {
+            return;
+        }
+        self.mismatches += 1;
+        let mismatch = DigestMismatch { zxid, expected: expected.digest, actual: self.sum };
+        self.first_mismatch.get_or_insert(mismatch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn v2(digest: i64) -> TxnDigest {
+        TxnDigest { version: 2, digest }
+    }
+
+    /// The tree of a fresh server of Java 3.9 is `/` and `/zookeeper`, all zero and empty.
+    #[test]
+    fn the_empty_tree_has_javas_digest() {
+        let node = |path| Prefix::new(path, Some(b"")).node_digest(&StatPersisted::default());
+        assert_eq!(u64::from(node("")) + u64::from(node("/zookeeper")), 0x51c6_d660);
+        assert_eq!(node("/"), node(""));
+        assert!(is_digested("/zookeeper") && is_digested("/zookeeper2"));
+        assert!(!is_digested("/zookeeper/config"));
+    }
+
+    #[test]
+    fn null_data_hashes_as_empty() {
+        assert_eq!(Prefix::new("/a", None), Prefix::new("/a", Some(b"")));
+    }
+
+    #[test]
+    fn the_log_keeps_every_128th_and_the_last_1024() {
+        let mut digest = TreeDigest::default();
+        let last = DIGEST_LOG_INTERVAL * 1030;
+        (1..=last).for_each(|zxid| digest.on_txn(Zxid(zxid), None));
+        assert_eq!(digest.log().len(), DIGEST_LOG_MAX);
+        assert_eq!(digest.log().next().map(|entry| entry.zxid.0), Some(DIGEST_LOG_INTERVAL * 7));
+        assert_eq!(digest.log().last().map(|entry| entry.zxid.0), Some(last));
+    }
+
+    #[test]
+    fn the_first_mismatch_is_kept_and_all_are_counted() {
+        let mut digest = TreeDigest::default();
+        digest.on_txn(Zxid(1), Some(v2(0)));
+        digest.on_txn(Zxid(2), Some(TxnDigest { version: 3, digest: 9 }));
+        assert_eq!(digest.mismatches(), 0);
+        digest.on_txn(Zxid(3), Some(v2(9)));
+        digest.on_txn(Zxid(4), Some(v2(8)));
+        let first = DigestMismatch { zxid: Zxid(3), expected: 9, actual: 0 };
+        assert_eq!((digest.mismatches(), digest.first_mismatch()), (2, Some(first)));
+    }
+
+    /// Snapshot digest zxid, what it says, txns replayed with digest 9, mismatches.
+    #[test]
+    fn nothing_is_compared_before_the_snapshots_own_digest() {
+        let cases: [(i64, i64, &[i64], u64); 7] = [
+            (0, 9, &[6], 1),       // none: compared from the first txn
+            (4, 9, &[6], 1),       // older than the snapshot's name: ignored
+            (5, 0, &[], 0),        // not fuzzy: compared at once
+            (5, 9, &[], 1),        // the same, and different
+            (7, 0, &[6], 0),       // not reached yet
+            (7, 0, &[6, 7, 8], 2), // reached: txn 7's own digest is compared too
+            (7, 0, &[6, 8, 9], 0), // passed without a txn of that zxid: never again
+        ];
+        for (at, says, txns, mismatches) in cases {
+            let mut digest = TreeDigest::default();
+            digest.expect(Zxid(at), v2(says), Zxid(5));
+            for zxid in txns {
+                digest.on_txn(Zxid(*zxid), Some(v2(9)));
+            }
+            assert_eq!(digest.mismatches(), mismatches, "{at} {says} {txns:?}");
+        }
     }
 }

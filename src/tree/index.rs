@@ -67,7 +67,7 @@ impl Index {
         entry.expect("every node is in the index").remove();
     }
 
-    #[cfg(test)]
+    /// Paths in it.
     pub(super) fn len(&self) -> usize {
         self.tables.iter().map(HashTable::len).sum()
     }

@@ -1,31 +1,51 @@
 //! The replicated state: znodes, ACLs, sessions, and what is derived from them.
 //!
-//! Pure and deterministic: no clock, no randomness, no file; what two servers applied in the same
-//! order is the same. One writer (the zab thread, through [`Tree::apply`]), many readers.
+//! Pure and deterministic: no clock, randomness or file; two servers that applied the same txns are
+//! the same. One writer (the zab thread, through [`Tree::apply`]), many readers, behind a lock.
+//! INVARIANT: what [`Tree::check_invariants`] checks, between any two txns:
+//! 1. every node but the root has a parent, whose path begins its own and whose children have it;
+//! 2. the index finds every node, and nothing else;
+//! 3. the owners are exactly the ephemerals, containers and TTL nodes;
+//! 4. an ACL list is in the table exactly if a node has it, and counted once for each;
+//! 5. digest and sizes are the sums over the nodes;
+//! 6. a quota root has a limits node.
 
 #![forbid(unsafe_code)]
 
 mod acl;
 mod apply;
+mod arena;
 pub mod digest;
+mod ephemeral;
+pub mod image;
 mod index;
+mod invariants;
 mod node;
 mod quota;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 
 use slab::Slab;
-use std::collections::{BTreeMap, BTreeSet};
 
 pub use acl::SharedAcl;
 pub use apply::{Change, ChangeKind, Outcome};
 pub use node::{CONTAINER_OWNER, Node, NodeKind, StatPersisted, TTL_MS_MAX, ttl_owner};
 pub use quota::{Limits, Quota, Usage};
 
-use crate::ids::{Millis, SessionId, Zxid};
-use crate::wire::Stat;
-use crate::wire::txn::Record;
-use acl::AclTable;
+use crate::ids::{SessionId, Zxid};
+use crate::wire::record::perms;
+use crate::wire::txn::TxnDigest;
+use crate::wire::{Acl, Stat};
+use acl::{AclTable, OPEN_ACL};
+use arena::NewNode;
+use digest::{DigestEntry, DigestMismatch, TreeDigest};
+use ephemeral::Owners;
+use image::SavedNodes;
 use index::Index;
-use node::NodeId;
+use node::{NO_NODE, NodeId};
+use quota::QuotaRoots;
 
 /// What the operator decides about the tree; all servers of an ensemble must agree.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -50,13 +70,20 @@ impl Default for TreeOptions {
 pub struct Tree {
     options: TreeOptions,
     nodes: Slab<Node>,
+    /// Above every id that was ever given.
+    ids_end: NodeId,
     index: Index,
     acls: AclTable,
+    owners: Owners,
+    quotas: QuotaRoots,
     sessions: BTreeMap<SessionId, i32>,
-    ephemerals: BTreeMap<SessionId, BTreeSet<NodeId>>,
     last_zxid: Zxid,
-    digest: i64,
+    digest: TreeDigest,
     data_bytes: u64,
+    /// What the image under way has had to save.
+    image: Option<SavedNodes>,
+    /// Counts images.
+    stamp: u32,
 }
 
 impl Tree {
@@ -67,27 +94,66 @@ impl Tree {
 
     /// A new one: `/`, `/zookeeper`, `/zookeeper/config` and `/zookeeper/quota`.
     pub fn with_options(options: TreeOptions) -> Self {
+        let mut tree = Self::empty(options);
+        let root = tree.add_system_node("", NO_NODE, StatPersisted::default(), OPEN_ACL);
+        let system = tree.add_system_node("/zookeeper", root, StatPersisted::default(), OPEN_ACL);
+        tree.add_config_node();
+        tree.add_system_node("/zookeeper/quota", system, StatPersisted::default(), OPEN_ACL);
+        tree
+    }
+
+    /// Without any node: not a tree yet.
+    fn empty(options: TreeOptions) -> Self {
         Self {
             options,
             nodes: Slab::new(),
+            ids_end: 0,
             index: Index::new(options.hash_seed),
             acls: AclTable::new(),
+            owners: Owners::default(),
+            quotas: QuotaRoots::default(),
             sessions: BTreeMap::new(),
-            ephemerals: BTreeMap::new(),
             last_zxid: Zxid::ZERO,
-            digest: 0,
-            data_bytes: 0,
+            digest: TreeDigest::default(),
+            data_bytes: 1, // COMPAT: the root is counted a second time as "/"
+            image: None,
+            stamp: 0,
         }
     }
 
-    /// Of the last txn applied.
+    /// `/zookeeper/config`, readable by all, if it is missing (`DataTree.addConfigNode`).
+    fn add_config_node(&mut self) {
+        let path = "/zookeeper/config";
+        if let (Some(system), None) = (self.find_id("/zookeeper"), self.find_id(path)) {
+            let acl = self.acls.intern(&[Acl::anyone(perms::READ)]);
+            let stat = StatPersisted { aversion: -1, ..StatPersisted::default() };
+            self.add_system_node(path, system, stat, acl);
+        }
+    }
+
+    fn add_system_node(
+        &mut self,
+        path: &str,
+        parent: NodeId,
+        stat: StatPersisted,
+        acl: u32,
+    ) -> NodeId {
+        self.insert(NewNode { path, data: Some(Box::new([])), stat, acl }, parent)
+    }
+
+    /// What it was made with.
+    pub fn options(&self) -> TreeOptions {
+        self.options
+    }
+
+    /// The highest zxid applied.
     pub fn last_zxid(&self) -> Zxid {
         self.last_zxid
     }
 
-    /// Sum of the node digests; 0 if digests are off.
-    pub fn digest(&self) -> i64 {
-        self.digest
+    /// A leader's new epoch, or a learner's last txn that changed nothing here.
+    pub fn set_last_zxid(&mut self, zxid: Zxid) {
+        self.last_zxid = zxid;
     }
 
     fn find_id(&self, path: &str) -> Option<NodeId> {
@@ -106,20 +172,19 @@ impl Tree {
     /// What clients are told of a node.
     #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "Java's ints")]
     pub fn stat(&self, node: &Node) -> Stat {
-        let stat = node.stat_persisted();
         let children = node.child_count() as i32;
         Stat {
-            czxid: stat.czxid,
-            mzxid: stat.mzxid,
-            ctime: stat.ctime,
-            mtime: stat.mtime,
-            version: stat.version,
-            cversion: stat.cversion.wrapping_mul(2).wrapping_sub(children),
-            aversion: stat.aversion,
+            czxid: node.czxid,
+            mzxid: node.mzxid,
+            ctime: node.ctime,
+            mtime: node.mtime,
+            version: node.version,
+            cversion: node.cversion.wrapping_mul(2).wrapping_sub(children),
+            aversion: node.aversion,
             ephemeral_owner: node.owner().map_or(0, |owner| owner.0),
             data_length: node.data_len() as i32,
             num_children: children,
-            pzxid: stat.pzxid,
+            pzxid: node.pzxid,
         }
     }
 
@@ -141,7 +206,7 @@ impl Tree {
         while let Some(id) = stack.pop() {
             let children = self.node(id).child_ids();
             count += children.len();
-            stack.extend(children.iter().filter(|id| !self.node(**id).child_ids().is_empty()));
+            stack.extend(children.iter().filter(|id| self.node(**id).child_count() > 0));
         }
         count
     }
@@ -151,29 +216,9 @@ impl Tree {
         self.nodes.len() + 1
     }
 
-    /// Characters of all paths and bytes of all data (`approximateDataSize`).
+    /// Characters of all paths and bytes of all data (`DataTree.approximateDataSize`).
     pub fn data_bytes(&self) -> u64 {
         self.data_bytes
-    }
-
-    /// Ephemerals of all sessions.
-    pub fn ephemeral_count(&self) -> usize {
-        self.ephemerals.values().map(BTreeSet::len).sum()
-    }
-
-    /// Paths of a session's ephemerals.
-    pub fn ephemerals(&self, session: SessionId) -> impl Iterator<Item = &str> {
-        self.ephemerals.get(&session).into_iter().flatten().map(|id| self.node(*id).path())
-    }
-
-    /// Sessions that have ephemerals, in order of their ids.
-    pub fn sessions_with_ephemerals(&self) -> impl ExactSizeIterator<Item = SessionId> {
-        self.ephemerals.keys().copied()
-    }
-
-    /// The replicated session table: ids and timeouts in ms, in order of the ids.
-    pub fn sessions(&self) -> impl ExactSizeIterator<Item = (SessionId, i32)> {
-        self.sessions.iter().map(|(id, timeout_ms)| (*id, *timeout_ms))
     }
 
     /// Lists in the ACL table.
@@ -181,26 +226,37 @@ impl Tree {
         self.acls.len()
     }
 
-    /// The quota that counts for `path`: the one set deepest on the way to it.
-    pub fn quota_of(&self, _path: &str) -> Option<Quota<'_>> {
-        None
+    /// The replicated session table: ids and timeouts in ms, in order of the ids.
+    pub fn sessions(&self) -> impl ExactSizeIterator<Item = (SessionId, i32)> {
+        self.sessions.iter().map(|(id, timeout_ms)| (*id, *timeout_ms))
     }
 
-    /// Paths of at most `limit` containers and TTL nodes whose time is over at `now` (wall clock).
-    pub fn reapable(&self, _now: Millis, _max_never_used: Millis, _limit: usize) -> Vec<String> {
-        Vec::new()
+    /// The timeout, ms, of a session in the replicated table.
+    pub fn session_timeout(&self, session: SessionId) -> Option<i32> {
+        self.sessions.get(&session).copied()
     }
 
-    /// Applies one txn. Never fails: what could not be done is an [`Outcome::Error`], and applying
-    /// it again changes nothing it should not. `changes` gets what watches are told of, in order;
-    /// `None` when nobody watches.
-    pub fn apply<'r>(
-        &mut self,
-        record: &'r Record<'_>,
-        changes: Option<&mut Vec<Change>>,
-    ) -> Outcome<'r> {
-        let _ = (record, changes, &self.options);
-        Outcome::Error(-6)
+    /// Sum of the node digests; 0 if digests are off.
+    pub fn digest(&self) -> i64 {
+        self.digest.sum()
+    }
+
+    /// The digests after every 128th zxid, oldest first.
+    pub fn digest_log(&self) -> impl ExactSizeIterator<Item = DigestEntry> {
+        self.digest.log()
+    }
+
+    /// What the digest must be once `zxid` is reached: the trailer of the snapshot this was loaded
+    /// from. Until then no txn's digest is compared, for the snapshot may hold parts of later txns.
+    pub fn expect_digest(&mut self, zxid: Zxid, digest: TxnDigest) {
+        if self.options.digest {
+            self.digest.expect(zxid, digest, self.last_zxid);
+        }
+    }
+
+    /// How many txns left this tree other than their leader's, and the first of them.
+    pub fn digest_mismatches(&self) -> (u64, Option<DigestMismatch>) {
+        (self.digest.mismatches(), self.digest.first_mismatch())
     }
 }
 

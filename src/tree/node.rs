@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::digest::Prefix;
 use crate::ids::SessionId;
+use crate::wire::{DecodeError, Reader, Writer};
 
 /// A node's place in the arena. Reused after a deletion.
 pub(super) type NodeId = u32;
@@ -83,6 +84,39 @@ pub struct StatPersisted {
     pub ephemeral_owner: i64,
     /// Zxid of the last create or delete of a child.
     pub pzxid: i64,
+}
+
+impl StatPersisted {
+    /// Bytes in a snapshot.
+    pub const BYTES: usize = 60;
+
+    /// Reads one.
+    pub fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            czxid: r.i64()?,
+            mzxid: r.i64()?,
+            ctime: r.i64()?,
+            mtime: r.i64()?,
+            version: r.i32()?,
+            cversion: r.i32()?,
+            aversion: r.i32()?,
+            ephemeral_owner: r.i64()?,
+            pzxid: r.i64()?,
+        })
+    }
+
+    /// Appends it.
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.i64(self.czxid);
+        w.i64(self.mzxid);
+        w.i64(self.ctime);
+        w.i64(self.mtime);
+        w.i32(self.version);
+        w.i32(self.cversion);
+        w.i32(self.aversion);
+        w.i64(self.ephemeral_owner);
+        w.i64(self.pzxid);
+    }
 }
 
 /// A znode. Its stat lies among the other fields: as a struct of its own it would cost padding.
@@ -189,6 +223,18 @@ impl Node {
         self.digest
     }
 
+    pub(super) fn put_stat(&mut self, stat: StatPersisted) {
+        self.czxid = stat.czxid;
+        self.mzxid = stat.mzxid;
+        self.ctime = stat.ctime;
+        self.mtime = stat.mtime;
+        self.version = stat.version;
+        self.cversion = stat.cversion;
+        self.aversion = stat.aversion;
+        self.ephemeral_owner = stat.ephemeral_owner;
+        self.pzxid = stat.pzxid;
+    }
+
     pub(super) fn child_ids(&self) -> &[NodeId] {
         self.children.as_ref().map_or(&[], |children| children)
     }
@@ -212,7 +258,7 @@ mod tests {
     #[test]
     fn an_owner_says_the_kind() {
         use NodeKind::{Container, Ephemeral, Persistent, Ttl};
-        let emulated = i64::MIN | 5000;
+        let emulated = i64::MIN | 0x1388;
         // owner, extended types off, on, on with 3.5.3 emulation
         let cases = [
             (0, [Persistent; 3]),

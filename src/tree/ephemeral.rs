@@ -1,0 +1,103 @@
+//! Who ends the life of which nodes: sessions their ephemerals, the reaper containers and TTL nodes.
+//!
+//! Kept so that neither a closed session nor the reaper has to search the tree. All of it follows
+//! from the nodes; none of it is stored.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Tree;
+use super::node::{Node, NodeId, NodeKind, TTL_MS_MAX};
+use crate::ids::{Millis, SessionId};
+
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(super) struct Owners {
+    pub(super) ephemerals: BTreeMap<SessionId, BTreeSet<NodeId>>,
+    pub(super) ephemeral_count: usize,
+    pub(super) containers: BTreeSet<NodeId>,
+    pub(super) ttls: BTreeSet<NodeId>,
+}
+
+impl Owners {
+    pub(super) fn insert(&mut self, id: NodeId, node: &Node) {
+        match node.kind {
+            NodeKind::Persistent => {}
+            NodeKind::Container => drop(self.containers.insert(id)),
+            NodeKind::Ttl => drop(self.ttls.insert(id)),
+            NodeKind::Ephemeral => {
+                let session = SessionId(node.ephemeral_owner);
+                if self.ephemerals.entry(session).or_default().insert(id) {
+                    self.ephemeral_count += 1;
+                }
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: NodeId, node: &Node) {
+        match node.kind {
+            NodeKind::Persistent => {}
+            NodeKind::Container => drop(self.containers.remove(&id)),
+            NodeKind::Ttl => drop(self.ttls.remove(&id)),
+            NodeKind::Ephemeral => {
+                let session = SessionId(node.ephemeral_owner);
+                let Some(ids) = self.ephemerals.get_mut(&session) else { return };
+                if ids.remove(&id) {
+                    self.ephemeral_count -= 1;
+                }
+                if ids.is_empty() {
+                    self.ephemerals.remove(&session);
+                }
+            }
+        }
+    }
+
+    /// A session's ephemerals, oldest id first.
+    pub(super) fn of(&self, session: SessionId) -> impl Iterator<Item = NodeId> {
+        self.ephemerals.get(&session).into_iter().flatten().copied()
+    }
+}
+
+impl Tree {
+    /// Ephemerals of all sessions.
+    pub fn ephemeral_count(&self) -> usize {
+        self.owners.ephemeral_count
+    }
+
+    /// Paths of a session's ephemerals.
+    pub fn ephemerals(&self, session: SessionId) -> impl Iterator<Item = &str> {
+        self.owners.of(session).map(|id| self.node(id).path())
+    }
+
+    /// Sessions that have ephemerals, in order of their ids.
+    pub fn sessions_with_ephemerals(&self) -> impl ExactSizeIterator<Item = SessionId> {
+        self.owners.ephemerals.keys().copied()
+    }
+
+    /// Containers.
+    pub fn container_count(&self) -> usize {
+        self.owners.containers.len()
+    }
+
+    /// Nodes with a time to live.
+    pub fn ttl_count(&self) -> usize {
+        self.owners.ttls.len()
+    }
+
+    /// Paths of at most `limit` nodes whose time is over at `now` (wall clock): containers that
+    /// lost their last child, or have waited longer than `max_never_used` (0: for ever) for their
+    /// first, and TTL nodes without children (`ContainerManager.getCandidates`).
+    pub fn reapable(&self, now: Millis, max_never_used: Millis, limit: usize) -> Vec<String> {
+        let older = |node: &Node, age: i64| now.0.saturating_sub(node.mtime) > age;
+        let container = |node: &Node| {
+            node.cversion > 0 || (max_never_used.0 != 0 && older(node, max_never_used.0))
+        };
+        let ttl = |node: &Node| match node.ephemeral_owner & TTL_MS_MAX {
+            0 => false,
+            ttl => older(node, ttl),
+        };
+        let childless = |id: &NodeId| Some(self.node(*id)).filter(|node| node.child_count() == 0);
+        let containers = self.owners.containers.iter().filter_map(childless);
+        let ttls = self.owners.ttls.iter().filter_map(childless);
+        let over = containers.filter(|node| container(node)).chain(ttls.filter(|node| ttl(node)));
+        over.take(limit).map(|node| node.path().to_owned()).collect()
+    }
+}

@@ -45,8 +45,8 @@ pub struct Quota<'a> {
     pub root: &'a str,
     /// What it allows.
     pub limits: Limits,
-    /// What is used of it; `None` if there is no stats node.
-    pub usage: Option<Usage>,
+    /// What is used of it.
+    pub usage: Usage,
 }
 
 /// The text of a limits or stats node. What does not parse is no limit: Java throws over it.
@@ -132,15 +132,17 @@ fn quota_root_of<'a>(node_path: &'a str, name: &str) -> Option<&'a str> {
 
 impl Tree {
     /// The quota that counts for `path`: the one set deepest on the way to it.
+    ///
+    /// COMPAT: one without its limits or its stats node counts for nothing, nor does one above it
+    /// (`ZooKeeperServer.checkQuota`).
     pub fn quota_of(&self, path: &str) -> Option<Quota<'_>> {
         let root = self.quotas.deepest(path)?;
         let limits = self.find(&format!("{QUOTA_PREFIX}{root}/{LIMITS_NAME}"))?;
-        let stats = self.find(&stats_path(root));
-        let usage = stats.map(|stats| Track::parse(stats.data()));
+        let stats = Track::parse(self.find(&stats_path(root))?.data());
         Some(Quota {
             root,
             limits: Track::parse(limits.data()).limits(),
-            usage: usage.map(|track| Usage { count: track.count, bytes: track.bytes }),
+            usage: Usage { count: stats.count, bytes: stats.bytes },
         })
     }
 

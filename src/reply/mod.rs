@@ -3,3 +3,6 @@
 //! Pure; runs on the shards (watches, reads) and on the `zab` thread (replies to writes).
 
 #![forbid(unsafe_code)]
+
+pub mod response;
+pub mod watch;

@@ -436,12 +436,11 @@ impl Preparer {
             return Ok(());
         }
         let Some(quota) = step.tree.quota_of(path) else { return Ok(()) };
-        let Some(usage) = quota.usage else { return Ok(()) };
         let exceeds = |more: i64, used: i64, limit: i64| {
             more != 0 && limit >= 0 && used.saturating_add(more) > limit
         };
-        if exceeds(nodes, usage.count, quota.limits.count_hard)
-            || exceeds(bytes, usage.bytes, quota.limits.bytes_hard)
+        if exceeds(nodes, quota.usage.count, quota.limits.count_hard)
+            || exceeds(bytes, quota.usage.bytes, quota.limits.bytes_hard)
         {
             return Err(ErrorCode::QuotaExceeded);
         }

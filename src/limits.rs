@@ -49,3 +49,9 @@ pub const SEGMENT_BYTES_FIRST: u64 = 4 << 20;
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
 const _: () = assert!(SEGMENT_BYTES_FIRST < SEGMENT_BYTES_MAX, "segments grow");
+
+/// Gaps in the log that are listed one by one; the rest is counted.
+pub const FINDINGS_MAX: u64 = 100;
+
+/// The largest block accepted in a snappy snapshot; Java writes 32 KiB.
+pub const SNAPPY_BLOCK_BYTES_MAX: usize = 64 << 20;

@@ -94,6 +94,8 @@ pub enum Error {
         after: Zxid,
         /// The first one behind it.
         found: Zxid,
+        /// A log before it that breaks off inside a record, and where.
+        torn: Option<(PathBuf, u64)>,
     },
     /// A snapshot is not what was once written.
     Snapshot {
@@ -277,15 +279,20 @@ impl fmt::Display for Error {
                      log from that offset on"
                 )
             }
-            Self::Gap { file, offset, after, found } => write!(
-                f,
-                "txns are missing: zxid {after} is followed by {found} in {} at offset {offset}. \
-                 A log file or a newer snapshot was removed, or an old server skipped numbers \
-                 (ZOOKEEPER-4925). Put the missing file back; in an ensemble, move version-2 \
-                 aside and start: the leader sends everything; or start once with \
-                 {ALLOW_GAPS_PROPERTY}=true to go on without those txns",
-                file.display()
-            ),
+            Self::Gap { file, offset, after, found, torn } => {
+                write!(f, "txns are missing: zxid {after} is followed by {found} in ")?;
+                write!(f, "{} at offset {offset}. ", file.display())?;
+                if let Some((file, at)) = torn {
+                    write!(f, "{} breaks off at offset {at}. ", file.display())?;
+                }
+                write!(
+                    f,
+                    "A log file or a newer snapshot was removed, or an old server skipped numbers \
+                     (ZOOKEEPER-4925). Put the missing file back; in an ensemble, move version-2 \
+                     aside and start: the leader sends everything; or start once with \
+                     {ALLOW_GAPS_PROPERTY}=true to go on without those txns"
+                )
+            }
             Self::Snapshot { file, offset, damage } => write!(
                 f,
                 "snapshot {} is not valid at byte {offset}: {damage}; an older one may be used \

@@ -7,8 +7,6 @@
 //! INVARIANT: a file named `log.<hex>` always begins with a whole, flushed record.
 //! INVARIANT: a name that Java would take for a log or a snapshot is given only to finished files.
 
-#![expect(dead_code, reason = "recovery and snapshots are being written")]
-
 pub mod directory;
 pub mod epoch;
 mod error;

@@ -2,7 +2,7 @@
 //! the bytes look like where the records end.
 //!
 //! Pure. Source: `FileTxnLog`, `FilePadding`. The decision table for bytes that are no record is
-//! [`classify`]; what recovery does about each class depends on where in the log it is.
+//! `classify`; what recovery does about each class depends on where in the log it is.
 
 use simd_adler32::adler32;
 
@@ -45,16 +45,14 @@ pub struct Framed<'a> {
     pub next: usize,
 }
 
-/// What is at some offset of a log.
+/// What is in a log where there is no record.
 #[derive(Debug)]
-pub enum Found<'a> {
-    /// A record.
-    Record(Framed<'a>),
+pub(super) enum Found {
     /// Nothing more: the end of the file, or only zeros.
     End,
     /// The beginning of a record that was being written when the machine stopped. No whole record
     /// is behind it.
-    Torn(Damage),
+    Torn,
     /// Something that writing front to back cannot leave behind.
     Damaged {
         /// What is wrong.
@@ -64,16 +62,11 @@ pub enum Found<'a> {
     },
 }
 
-/// What is in `file` at `offset`, where the last record before was `last`.
-pub fn find(file: &[u8], offset: usize, last: Zxid) -> Found<'_> {
-    match read(file, offset) {
-        Ok(record) => Found::Record(record),
-        Err(damage) => classify(file, offset, last, damage),
-    }
-}
-
-/// Reads one record; `Err` says why there is none.
-fn read(file: &[u8], offset: usize) -> Result<Framed<'_>, Damage> {
+/// Reads the record at `offset`.
+///
+/// # Errors
+/// Why there is none; at the end of a log that is [`Damage::Hole`] or [`Damage::Torn`].
+pub fn read(file: &[u8], offset: usize) -> Result<Framed<'_>, Damage> {
     let rest = file.get(offset..).unwrap_or_default();
     let Some((head, rest)) = rest.split_first_chunk::<HEAD_BYTES>() else {
         return Err(Damage::Torn);
@@ -100,6 +93,13 @@ fn read(file: &[u8], offset: usize) -> Result<Framed<'_>, Damage> {
     }
 }
 
+/// Where the record at `offset` would end, going by its length.
+pub(super) fn claimed_end(file: &[u8], offset: usize) -> usize {
+    let head = file.get(offset..).and_then(|rest| rest.first_chunk::<HEAD_BYTES>());
+    let len = head.and_then(|head| usize::try_from(claimed_len(head)).ok());
+    offset.saturating_add(len.unwrap_or(0)).saturating_add(OVERHEAD_BYTES)
+}
+
 fn claimed_len(head: &[u8; HEAD_BYTES]) -> i32 {
     i32::from_be_bytes([head[8], head[9], head[10], head[11]])
 }
@@ -116,7 +116,7 @@ fn claimed_len(head: &[u8; HEAD_BYTES]) -> i32 {
 /// | an intact record without a txn header                | `Damaged`                        |
 ///
 /// A damaged last record cannot be told from a torn one: its bytes are the last of the log.
-fn classify(file: &[u8], offset: usize, last: Zxid, damage: Damage) -> Found<'_> {
+pub(super) fn classify(file: &[u8], offset: usize, last: Zxid, damage: Damage) -> Found {
     let rest = file.get(offset..).unwrap_or_default();
     let Some(end) = rest.iter().rposition(|byte| *byte != 0).map(|at| at + 1) else {
         return Found::End;
@@ -135,7 +135,7 @@ fn classify(file: &[u8], offset: usize, last: Zxid, damage: Damage) -> Found<'_>
     if reach < end || matches!(damage, Damage::Short) {
         return Found::Damaged { damage, next: None };
     }
-    Found::Torn(damage)
+    Found::Torn
 }
 
 /// The first whole record from `offset` on, at any alignment, that is newer than `last`.

@@ -1,10 +1,25 @@
-//! Reads the log back at start, and cuts it.
+//! Reads the log back at start, and takes it back to an earlier txn.
+//!
+//! Thread: boot. In: a log directory and the zxid of a snapshot. Out: every later record, once, in
+//! order, durable. What a crash leaves behind a log (a torn record, an empty file) is cut away so
+//! that Java can read the directory too; anything else is refused, and then no file is touched.
+//! INVARIANT: no whole record newer than the snapshot is lost without the operator having said so.
+
+mod log_file;
+mod truncate;
 
 use std::error::Error as StdError;
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
-use super::error::Error;
+use super::error::{Action, Damage, Error};
+use super::names::{self, LOG, Named};
+use super::record::FILE_HEADER;
 use crate::ids::Zxid;
+use crate::limits::FINDINGS_MAX;
+use log_file::{LogFile, Step};
+
+pub use truncate::{Truncated, truncate};
 
 /// Turns [`ReplayOptions::allow_gaps`] on.
 pub const ALLOW_GAPS_PROPERTY: &str = "ringkeeper.recovery.allowGaps";
@@ -76,7 +91,9 @@ pub struct Replayed {
     pub duplicates: u64,
     /// Files read.
     pub files: usize,
-    /// Whatever an operator should be told.
+    /// Places where txns are missing, if that is allowed.
+    pub gaps: u64,
+    /// Whatever an operator should be told; of the gaps only the first few.
     pub findings: Vec<Finding>,
 }
 
@@ -84,28 +101,162 @@ pub struct Replayed {
 /// makes all of it durable (it may only have been in the page cache) before it returns.
 ///
 /// # Errors
-/// [`Error::Corrupt`], [`Error::Gap`] or [`Error::Io`]. An error of `visit` is `Corrupt`, too.
+/// [`Error::Corrupt`], [`Error::Gap`] or [`Error::Io`]; no file has been changed then. An error of
+/// `visit` is `Corrupt`, too.
 pub fn replay(
-    _log_dir: &Path,
-    _options: &ReplayOptions,
-    _visit: impl FnMut(Zxid, &[u8]) -> Result<(), Refusal>,
+    log_dir: &Path,
+    options: &ReplayOptions,
+    mut visit: impl FnMut(Zxid, &[u8]) -> Result<(), Refusal>,
 ) -> Result<Replayed, Error> {
-    unimplemented!("in progress")
+    let files = needed(names::list(log_dir, LOG)?, options.after);
+    let last_written = last_written(&files)?;
+    let mut replay = Replay::new(*options);
+    for (index, named) in files.into_iter().enumerate() {
+        replay.is_last = Some(index) == last_written;
+        replay.read(&mut LogFile::open(named)?, &mut visit)?;
+    }
+    replay.repair()?;
+    names::flush_directory(log_dir)?;
+    Ok(replay.done)
 }
 
-/// What [`truncate`] did.
-#[derive(Debug, Default, Eq, PartialEq)]
-pub struct Truncated {
-    /// Snapshots and logs deleted.
-    pub removed: Vec<PathBuf>,
-    /// The log that was shortened, and its length now.
-    pub cut: Option<(PathBuf, u64)>,
+/// The files that hold records after `after`: the newest one that begins at or before it, and all
+/// later ones (`FileTxnLog.getLogFiles`).
+pub(super) fn needed(mut files: Vec<Named>, after: Zxid) -> Vec<Named> {
+    if let Some(begins) = files.iter().map(|file| file.zxid).rfind(|zxid| *zxid <= after) {
+        files.retain(|file| file.zxid >= begins);
+    }
+    files
 }
 
-/// Takes the directories back to exactly `to`, durably: what a TRUNC asks. No writer may be open.
+fn last_written(files: &[Named]) -> Result<Option<usize>, Error> {
+    for (index, named) in files.iter().enumerate().rev() {
+        if !LogFile::open(named.clone())?.is_empty()? {
+            return Ok(Some(index));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether nothing can have been between these two.
 ///
-/// # Errors
-/// [`Error::CannotTruncate`] if no snapshot and logs lead to exactly `to`: nothing is changed then.
-pub fn truncate(_log_dir: &Path, _snap_dir: &Path, _to: Zxid) -> Result<Truncated, Error> {
-    unimplemented!("in progress")
+/// Each write attempt takes the next counter and is logged, failed ones too; the first txn of an
+/// epoch has counter 1. How many an earlier epoch had cannot be known.
+fn follows(last: Zxid, next: Zxid) -> bool {
+    last.next() == Some(next) || (next.epoch() > last.epoch() && next.counter() == 1)
+}
+
+struct Replay {
+    options: ReplayOptions,
+    done: Replayed,
+    /// Whether no later file holds a record.
+    is_last: bool,
+    /// The last file that broke off inside a record, and where.
+    torn: Option<(PathBuf, u64)>,
+}
+
+impl Replay {
+    fn new(options: ReplayOptions) -> Self {
+        let done = Replayed { last: options.after, ..Replayed::default() };
+        Self { options, done, is_last: false, torn: None }
+    }
+
+    fn read(
+        &mut self,
+        file: &mut LogFile,
+        visit: &mut impl FnMut(Zxid, &[u8]) -> Result<(), Refusal>,
+    ) -> Result<(), Error> {
+        self.done.files += 1;
+        if file.is_empty()? {
+            self.done.findings.push(Finding::RemovedEmpty { file: file.path().to_path_buf() });
+            return Ok(());
+        }
+        if !file.has_magic() {
+            return Err(self.corrupt(file, 0, Damage::Magic, None));
+        }
+        loop {
+            let offset = file.offset();
+            match file.step()? {
+                Step::Record(zxid, _) if zxid <= self.options.after => self.done.older += 1,
+                Step::Record(zxid, _) if zxid <= self.done.last => self.done.duplicates += 1,
+                Step::Record(zxid, data) => {
+                    self.check_gap(file, offset, zxid)?;
+                    visit(zxid, file.data(data)).map_err(|why| {
+                        self.corrupt(file, offset, Damage::Undecodable(why), None)
+                    })?;
+                    self.done.last = zxid;
+                    self.done.records += 1;
+                }
+                Step::End => return file.flush(),
+                Step::Torn => {
+                    let bytes = file.written() - offset;
+                    let file = file.path().to_path_buf();
+                    self.torn = Some((file.clone(), offset));
+                    self.done.findings.push(Finding::CutTorn { file, offset, bytes });
+                    return Ok(());
+                }
+                Step::Damaged { .. } if self.options.cut_damaged_tail && self.is_last => {
+                    let bytes = file.written() - offset;
+                    let file = file.path().to_path_buf();
+                    self.done.findings.push(Finding::CutDamaged { file, offset, bytes });
+                    return Ok(());
+                }
+                Step::Damaged { damage, next } => {
+                    return Err(self.corrupt(file, offset, damage, next));
+                }
+            }
+        }
+    }
+
+    fn check_gap(&mut self, file: &LogFile, offset: u64, found: Zxid) -> Result<(), Error> {
+        let after = self.done.last;
+        if follows(after, found) {
+            return Ok(());
+        }
+        let file = file.path().to_path_buf();
+        if !self.options.allow_gaps {
+            return Err(Error::Gap { file, offset, after, found, torn: self.torn.take() });
+        }
+        self.done.gaps += 1;
+        if self.done.gaps <= FINDINGS_MAX {
+            self.done.findings.push(Finding::Gap { file, after, found });
+        }
+        Ok(())
+    }
+
+    fn corrupt(
+        &self,
+        file: &LogFile,
+        offset: u64,
+        damage: Damage,
+        next: Option<(u64, Zxid)>,
+    ) -> Error {
+        let (file, after) = (file.path().to_path_buf(), self.done.last);
+        Error::Corrupt { file, offset, after, damage, next }
+    }
+
+    /// Only now, when everything has been read and none of it refused.
+    fn repair(&self) -> Result<(), Error> {
+        for finding in &self.done.findings {
+            match finding {
+                Finding::CutTorn { file, offset, .. }
+                | Finding::CutDamaged { file, offset, .. } => {
+                    cut(file, *offset)?;
+                }
+                Finding::RemovedEmpty { file } => names::remove(file)?,
+                Finding::Gap { .. } => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Shortens a log, durably. One without a record goes altogether: older Java servers fail on it.
+fn cut(file: &Path, offset: u64) -> Result<(), Error> {
+    if offset <= FILE_HEADER.len() as u64 {
+        return names::remove(file);
+    }
+    let log = OpenOptions::new().write(true).open(file).map_err(Error::io(Action::Cut, file))?;
+    log.set_len(offset).map_err(Error::io(Action::Cut, file))?;
+    log.sync_all().map_err(Error::io(Action::Flush, file))
 }

@@ -157,7 +157,7 @@ impl Segment {
         let from = self.used.max(self.writable);
         match self.map.advise_range(Advice::PopulateWrite, from, end - from) {
             // Kernels before 5.14 do not know it; the blocks are there all the same.
-            Err(error) if error.kind() != io::ErrorKind::InvalidInput => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::InvalidInput => return Err(as_io(&error)),
             Ok(()) | Err(_) => {}
         }
         self.writable = end.next_multiple_of(PAGE_BYTES);
@@ -201,7 +201,7 @@ impl Segment {
 }
 
 /// A finished file, mapped for reading.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Mapped {
     /// `None` for an empty file, which cannot be mapped.
     map: Option<Mmap>,
@@ -222,8 +222,8 @@ impl Mapped {
     pub(super) fn load(&self, from: usize, bytes: usize) -> io::Result<()> {
         let Some(map) = &self.map else { return Ok(()) };
         match map.advise_range(Advice::PopulateRead, from, bytes.min(map.len() - from)) {
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-            done => done,
+            Err(error) if error.kind() != io::ErrorKind::InvalidInput => Err(as_io(&error)),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 }
@@ -233,5 +233,14 @@ impl Deref for Mapped {
 
     fn deref(&self) -> &[u8] {
         self.map.as_deref().unwrap_or_default()
+    }
+}
+
+/// `EFAULT` is what `madvise` says where a plain access would be a SIGBUS: an I/O error.
+fn as_io(error: &io::Error) -> io::Error {
+    let fault = rustix::io::Errno::FAULT.raw_os_error();
+    match error.raw_os_error() {
+        Some(number) if number != fault => io::Error::from_raw_os_error(number),
+        Some(_) | None => rustix::io::Errno::IO.into(),
     }
 }

@@ -1,17 +1,30 @@
-//! Writes a snapshot.
+//! Writes a snapshot: durable and whole before it has a name that Java would look at.
 
-use std::io;
-use std::path::Path;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
-use super::{Compression, SnapshotFile, Trailers};
+use simd_adler32::Adler32;
+
+use super::compress::Sink;
+use super::{Compression, FILE_HEADER, SnapshotFile, Trailers, seal};
 use crate::ids::Zxid;
-use crate::log::error::Error;
+use crate::log::error::{Action, Error};
+use crate::log::names::{self, SNAPSHOT, UNFINISHED};
 
 /// A snapshot being written: header first, then, through [`io::Write`], sessions, ACLs, nodes and
-/// the terminator; then [`Self::finish`].
-#[derive(Debug)]
+/// the terminator; then [`Self::finish`]. Dropped before that, it leaves nothing behind.
+///
+/// Small writes are cheap; errors are also reported by `finish`.
 pub struct SnapshotWriter {
-    _private: (),
+    /// `None` once finished or failed.
+    sink: Option<Sink>,
+    checksum: Adler32,
+    snap_dir: PathBuf,
+    unfinished: PathBuf,
+    file: SnapshotFile,
+    bytes: u64,
 }
 
 impl SnapshotWriter {
@@ -19,25 +32,78 @@ impl SnapshotWriter {
     ///
     /// # Errors
     /// [`Error::Io`]
-    pub fn create(_snap_dir: &Path, _zxid: Zxid, _compression: Compression) -> Result<Self, Error> {
-        unimplemented!("in progress")
+    ///
+    /// # Panics
+    /// If `zxid` is negative, for which there is no file name.
+    pub fn create(snap_dir: &Path, zxid: Zxid, compression: Compression) -> Result<Self, Error> {
+        assert!(zxid >= Zxid::ZERO, "no snapshot of {zxid}");
+        let name = format!("{SNAPSHOT}.{:x}{}", zxid.0, compression.extension());
+        let unfinished = snap_dir.join(format!("{UNFINISHED}{name}"));
+        let output = File::create(&unfinished).map_err(Error::io(Action::Create, &unfinished))?;
+        let sink = Sink::new(output, compression).map_err(Error::io(Action::Write, &unfinished))?;
+        let mut writer = Self {
+            sink: Some(sink),
+            checksum: Adler32::new(),
+            snap_dir: snap_dir.to_path_buf(),
+            unfinished,
+            file: SnapshotFile { zxid, path: snap_dir.join(name), compression },
+            bytes: 0,
+        };
+        writer.write_all(&FILE_HEADER).map_err(Error::io(Action::Write, &writer.unfinished))?;
+        Ok(writer)
     }
 
-    /// Seals it, writes the trailers, makes it durable and gives it its name.
+    /// Uncompressed bytes so far.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Seals it, writes the trailers, makes it durable and gives it its name. One of the same zxid
+    /// that was there before is replaced.
     ///
     /// # Errors
     /// [`Error::Io`]; the unfinished file is deleted.
-    pub fn finish(self, _trailers: Trailers) -> Result<SnapshotFile, Error> {
-        unimplemented!("in progress")
+    pub fn finish(mut self, trailers: &Trailers) -> Result<SnapshotFile, Error> {
+        let tail = seal::encode_tail(self.checksum.clone(), trailers);
+        self.write_all(&tail).map_err(Error::io(Action::Write, &self.unfinished))?;
+        let Some(sink) = self.sink.take() else { unreachable!("a write just succeeded") };
+        let output = sink.finish().map_err(Error::io(Action::Write, &self.unfinished))?;
+        output.sync_all().map_err(Error::io(Action::Flush, &self.unfinished))?;
+        fs::rename(&self.unfinished, &self.file.path)
+            .map_err(Error::io(Action::Rename, &self.unfinished))?;
+        names::flush_directory(&self.snap_dir)?;
+        Ok(self.file.clone())
     }
 }
 
-impl io::Write for SnapshotWriter {
-    fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
-        unimplemented!("in progress")
+impl Write for SnapshotWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(sink) = &mut self.sink else {
+            return Err(io::Error::other("an earlier write to this snapshot failed"));
+        };
+        if let Err(error) = sink.write_all(bytes) {
+            self.sink = None;
+            return Err(error);
+        }
+        self.checksum.write(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        unimplemented!("in progress")
+        Ok(())
+    }
+}
+
+impl Drop for SnapshotWriter {
+    fn drop(&mut self) {
+        // After `finish` there is no such file. If it cannot be deleted, the next start does it.
+        let _ = names::remove(&self.unfinished);
+    }
+}
+
+impl fmt::Debug for SnapshotWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapshotWriter").field("file", &self.file).finish_non_exhaustive()
     }
 }

@@ -17,7 +17,7 @@ use self::outstanding::{Outstanding, State};
 use super::access::{self, AccessConfig, Identity};
 use super::path;
 use crate::ids::{Millis, SessionId, Xid, Zxid};
-use crate::tree::digest::Prefix;
+use crate::tree::digest::{Prefix, is_digested};
 use crate::tree::{NodeKind, SharedAcl, Tree, TreeOptions};
 use crate::wire::record::perms;
 use crate::wire::request::Request;
@@ -360,7 +360,7 @@ impl Preparer {
 
     fn set_contents(&self, node: &mut State, path: &str, data: Option<&[u8]>) {
         node.data_len = length(data);
-        if self.config.tree.digest {
+        if self.config.tree.digest && is_digested(path) {
             node.prefix = Prefix::new(path, data);
         }
     }
@@ -448,5 +448,7 @@ impl Preparer {
     }
 }
 
+#[cfg(test)]
+mod agreement;
 #[cfg(test)]
 mod tests;

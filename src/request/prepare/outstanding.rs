@@ -18,7 +18,7 @@ use crate::tree::digest::{Prefix, is_digested};
 use crate::tree::{Node, NodeKind, SharedAcl, StatPersisted, Tree};
 
 /// A node as it will be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct State {
     pub(super) stat: StatPersisted,
     pub(super) kind: NodeKind,
@@ -31,7 +31,7 @@ pub(super) struct State {
 }
 
 impl State {
-    fn of(tree: &Tree, node: &Node) -> Self {
+    pub(super) fn of(tree: &Tree, node: &Node) -> Self {
         Self {
             stat: node.stat_persisted(),
             kind: node.kind(),

@@ -5,6 +5,7 @@
 
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "each test target uses its part")]
 
+pub mod cases;
 pub mod client;
 pub mod process;
 pub mod random;

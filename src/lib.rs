@@ -20,6 +20,9 @@ pub mod reply;
 pub mod request;
 pub mod tree;
 pub mod wire;
+pub mod zab;
+
+pub mod stage;
 
 pub mod server;
 

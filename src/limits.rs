@@ -55,3 +55,44 @@ pub const FINDINGS_MAX: u64 = 100;
 
 /// The largest block accepted in a snappy snapshot; Java writes 32 KiB.
 pub const SNAPPY_BLOCK_BYTES_MAX: usize = 64 << 20;
+
+/// Proposals kept back for the server's own: expiries and reaped nodes need no client's leave.
+pub const PROPOSALS_RESERVED: usize = 4096;
+
+const _: () = assert!(PROPOSALS_RESERVED < PROPOSALS_IN_FLIGHT_MAX, "clients have their share");
+
+/// Appends and rolls that may wait for the log thread: every proposal, and a few rolls.
+pub const LOG_QUEUE_MAX: usize = PROPOSALS_IN_FLIGHT_MAX + 64;
+
+/// Bytes of records that share a flush, but for the last.
+pub const LOG_BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// Commits applied under one hold of the tree's write lock: bounds how long reads wait.
+pub const COMMITS_PER_TURN_MAX: usize = 512;
+
+/// Asks the zab thread takes before it looks at commits again.
+pub const INTAKE_PER_TURN_MAX: usize = 512;
+
+/// Requests of one connection before others have their turn.
+pub const REQUESTS_PER_TURN_MAX: usize = 256;
+
+/// Identities one connection may have.
+pub const IDENTITIES_MAX: usize = 64;
+
+/// One complaint about clients per shard in this time; the rest are counted.
+pub const COMPLAINT_INTERVAL_MS: i64 = 1000;
+
+/// Four-letter words waiting for the control thread.
+pub const WORDS_QUEUE_MAX: usize = 1024;
+
+/// Questions of the control thread waiting for a shard.
+pub const QUESTIONS_QUEUE_MAX: usize = 2 * WORDS_QUEUE_MAX;
+
+/// Nodes a snapshot reads under one hold of the tree's read lock.
+pub const SNAPSHOT_CHUNK_NODES: usize = 128;
+
+/// Bytes after which it lets go all the same.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 64 << 10;
+
+/// Containers and TTL nodes found to be due by one look.
+pub const REAP_CANDIDATES_MAX: usize = 10_000;

@@ -1,3 +1,4 @@
 //! What a person types: the command lines of `zkserver`.
 
 pub mod args;
+pub mod start;

@@ -40,6 +40,19 @@ impl ConnectionId {
     }
 }
 
+impl ConnectionId {
+    /// All of it in one word, for tables that know nothing of sockets.
+    pub fn bits(self) -> u64 {
+        u64::from(self.key) | u64::from(self.generation) << 32
+    }
+
+    /// The id that [`Self::bits`] was asked of.
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+    pub fn from_bits(bits: u64) -> Self {
+        Self { key: bits as u32, generation: (bits >> 32) as u32 }
+    }
+}
+
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}#{}", self.key, self.generation)

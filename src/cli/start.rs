@@ -1,0 +1,43 @@
+//! `zkserver start-foreground`.
+
+use tracing::Level;
+use tracing_subscriber::EnvFilter;
+
+use super::args::Start;
+use crate::error::{ExitCode, Fatal};
+use crate::server::{self, config::Config};
+
+/// The variable that says what to log, for instance `debug` or `ringkeeper::log=debug`.
+const LOG_VARIABLE: &str = "RINGKEEPER_LOG";
+
+/// Reads the configuration and runs the server in this process.
+///
+/// # Errors
+/// [`Fatal`] with its exit code.
+pub fn start_foreground(start: &Start) -> Result<(), Fatal> {
+    log_to_stdout();
+    let name = start.file.as_ref().map(|file| file.display().to_string());
+    tracing::info!(file = name.as_deref().unwrap_or("(built in)"), "reading configuration");
+    for flag in &start.ignored_flags {
+        tracing::debug!(flag, "a flag for a Java machine means nothing here");
+    }
+    let (config, warnings) = Config::load(start.file.as_deref(), &start.properties)
+        .map_err(|error| Fatal::new(ExitCode::Invocation, error))?;
+    for warning in warnings {
+        if warning.level == Level::DEBUG {
+            tracing::debug!("{warning}");
+        } else {
+            tracing::warn!("{warning}");
+        }
+    }
+    server::run(&config)
+}
+
+fn log_to_stdout() {
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_thread_names(true)
+        .init();
+}

@@ -1,0 +1,375 @@
+//! Starts a server: recover, bind, make the threads and what they tell each other by.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::sync::mpsc::{Receiver as Channel, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use super::config::Config;
+use super::recover::{self, RecoverOptions, Recovered};
+use super::settings;
+use crate::clock::Clock;
+use crate::error::{ExitCode, Fatal};
+use crate::limits::{
+    COMMIT_QUEUE_MAX, LOG_QUEUE_MAX, QUESTIONS_QUEUE_MAX, REQUEST_QUEUE_MAX, WORDS_QUEUE_MAX,
+};
+use crate::log::{Directory, Writer, WriterOptions};
+use crate::net::{Listener, NetError, Options, Reactor, Waker};
+use crate::request::prepare::Preparer;
+use crate::stage::control::{Inquiry, Question, WordAsk};
+use crate::stage::log::{self, LogAsk, LogStage};
+use crate::stage::message::{Ask, Batch};
+use crate::stage::pin::{self, Placement};
+use crate::stage::queue::{Bell, ParkBell, Receiver, Sender, bounded};
+use crate::stage::shard::{self, Shard};
+use crate::stage::shared::Shared;
+use crate::stage::snapshot::{self, SnapshotAsk, SnapshotOptions};
+use crate::stage::zab::{self, ZabStage};
+
+/// A running server, as the control thread holds it.
+pub struct Running {
+    /// What all threads share.
+    pub shared: Arc<Shared>,
+    /// Where clients connect.
+    pub address: SocketAddr,
+    /// `version-2` of `dataDir`, and of `dataLogDir`.
+    pub directories: (PathBuf, PathBuf),
+    /// From the shards.
+    pub words: Receiver<WordAsk>,
+    /// To each shard.
+    pub questions: Vec<Sender<Question>>,
+    /// To the zab thread.
+    pub inquiries: Sender<Inquiry>,
+    /// What ends the process.
+    pub failures: Channel<Fatal>,
+    /// The zab, log and shard threads, to be waited for in this order.
+    pub threads: Vec<JoinHandle<()>>,
+    /// Keeps other processes out of the data directory.
+    pub lock: Directory,
+}
+
+/// What a thread does once it has its ring and everybody has everybody's bell.
+type Work = Box<dyn FnOnce(Reactor) -> Result<(), NetError> + Send>;
+
+/// A thread with a ring, waiting for its work.
+struct Ringed {
+    waker: Waker,
+    work: SyncSender<Work>,
+    thread: JoinHandle<()>,
+}
+
+/// Starts everything. The calling thread is the control thread; `bell` wakes it.
+///
+/// # Errors
+/// [`Fatal`] with the exit code for what stands in the way; nothing serves then.
+pub fn boot(config: &Config, bell: &Arc<ParkBell>) -> Result<Running, Fatal> {
+    let clock = Clock::start();
+    let storage = &config.storage;
+    let directory =
+        Directory::open(&storage.data_dir, &storage.data_log_dir, storage.directories_autocreate)
+            .map_err(|error| Fatal::new(ExitCode::DataDirectory, error))?;
+    let seed = RandomState::new().hash_one(0);
+    let recovered = recover(config, &directory, seed, clock)?;
+    let placement = settings::placement(config);
+    let shards = placement.shards.len();
+    let (failures_in, failures) = sync_channel(1);
+    let writer = open_log(config, &directory, recovered.tree.last_zxid());
+    let needs_snapshot = recovered.snapshot.is_none();
+    let shared = Arc::new(Shared::new(
+        recovered.tree,
+        settings::settings(config)?,
+        shards,
+        clock,
+        (failures_in, Arc::clone(bell) as Arc<dyn Bell>),
+    ));
+    let snapshot_options = settings::snapshot(config, directory.snap_dir());
+    if needs_snapshot {
+        first_snapshot(&shared, &snapshot_options)?;
+    }
+    tracing::info!(%placement, "threads");
+    let listeners = listen(config, shards)?;
+    let address = listeners[0].local_addr();
+    let mut parts = Wiring::new(&shared, &placement, listeners, bell)?;
+    let snapshots = start_snapshots(&shared, snapshot_options)?;
+    parts.start_log(&shared, writer, config, &directory, placement.log)?;
+    parts.start_zab(&shared, Preparer::new(settings::prepare(config, seed)?), snapshots)?;
+    parts.start_shards(&shared)?;
+    let directories = (directory.snap_dir().into(), directory.log_dir().into());
+    tracing::info!(%address, "serving clients");
+    Ok(Running {
+        shared,
+        address,
+        directories,
+        words: parts.words,
+        questions: parts.questions_out,
+        inquiries: parts.inquiries_out,
+        failures,
+        threads: parts.threads,
+        lock: directory,
+    })
+}
+
+fn recover(
+    config: &Config,
+    directory: &Directory,
+    seed: u64,
+    clock: Clock,
+) -> Result<Recovered, Fatal> {
+    let options = RecoverOptions {
+        tree: settings::tree(config, seed),
+        trust_empty_snapshot: config.storage.trust_empty_snapshot,
+        allow_gaps: false,
+        cut_damaged_tail: false,
+    };
+    let recovered = recover::recover(directory, &options)?;
+    let (zxid, nodes) = (recovered.tree.last_zxid(), recovered.tree.node_count());
+    let (replayed, millis) = (recovered.replayed, clock.now().0);
+    tracing::info!(%zxid, nodes, replayed, millis, "recovered");
+    Ok(recovered)
+}
+
+fn open_log(config: &Config, directory: &Directory, last: crate::ids::Zxid) -> Writer {
+    let storage = &config.storage;
+    Writer::open(WriterOptions {
+        log_dir: directory.log_dir().into(),
+        last,
+        segment_bytes: storage.preallocate_bytes.unwrap_or(0),
+        force_sync: storage.force_sync,
+        roll_bytes: storage.log_roll_bytes,
+    })
+}
+
+/// There is always a snapshot: a log without one is not to be trusted.
+fn first_snapshot(shared: &Arc<Shared>, options: &SnapshotOptions) -> Result<(), Fatal> {
+    let image = shared.tree.write().begin_image().expect("no other image is under way yet");
+    let written = snapshot::write(&image, shared, options);
+    drop(shared.tree.write().end_image());
+    let file = written.map_err(|error| Fatal::new(ExitCode::Snapshot, error))?;
+    tracing::info!(file = %file.path.display(), "snapshotting");
+    Ok(())
+}
+
+fn listen(config: &Config, shards: usize) -> Result<Vec<Listener>, Fatal> {
+    let address = settings::client_address(config)?;
+    let backlog = config.clients.listen_backlog;
+    let listeners = Listener::bind_group(address, backlog, shards).map_err(|error| {
+        Fatal::new(ExitCode::Unexpected, format!("cannot bind to client port {address}: {error}"))
+    })?;
+    for listener in &listeners {
+        listener
+            .set_keep_alive(config.clients.tcp_keep_alive)
+            .map_err(|error| Fatal::new(ExitCode::Unexpected, error))?;
+    }
+    tracing::info!(%address, "binding to port");
+    Ok(listeners)
+}
+
+fn start_snapshots(
+    shared: &Arc<Shared>,
+    options: SnapshotOptions,
+) -> Result<SyncSender<SnapshotAsk>, Fatal> {
+    let (asks, asked) = sync_channel(1);
+    let shared = Arc::clone(shared);
+    spawn("snapshot", move || {
+        pin::be_nice();
+        snapshot::run(&asked, &shared, &options);
+    })?;
+    Ok(asks)
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Fatal> {
+    let thread = std::thread::Builder::new().name(name.into()).spawn(work);
+    thread.map_err(|error| {
+        Fatal::new(ExitCode::Unexpected, format!("cannot start the {name} thread: {error}"))
+    })
+}
+
+/// Starts a thread, has it make its ring, and lets it wait for its work.
+fn start_ringed(
+    name: &str,
+    core: Option<usize>,
+    listener: Option<Listener>,
+    shared: &Arc<Shared>,
+) -> Result<Ringed, Fatal> {
+    let (made, ring_made) = sync_channel(1);
+    let (work, works) = sync_channel::<Work>(1);
+    let shared = Arc::clone(shared);
+    let options = Options {
+        input_bytes_max: shared.settings.frame_bytes_max as usize + (64 << 10),
+        ..Options::default()
+    };
+    let thread = spawn(name, move || {
+        pin::pin(core);
+        let made_ring = Reactor::new(options).and_then(|mut reactor| {
+            listener.map(|listener| reactor.listen(listener)).transpose()?;
+            Ok(reactor)
+        });
+        let reactor = match made_ring {
+            Ok(reactor) => reactor,
+            Err(error) => {
+                let _ = made.send(Err(error));
+                return;
+            }
+        };
+        let _ = made.send(Ok((reactor.waker(), reactor.features())));
+        let Ok(work) = works.recv() else { return };
+        if let Err(error) = work(reactor) {
+            shared.fail(Fatal::new(ExitCode::RingUnavailable, error));
+        }
+    })?;
+    let answer = ring_made.recv();
+    let lost = || Fatal::new(ExitCode::Unexpected, format!("the {name} thread ended at its start"));
+    let (waker, features) = answer
+        .map_err(|_| lost())?
+        .map_err(|error| Fatal::new(ExitCode::RingUnavailable, error))?;
+    tracing::info!(thread = name, %features, "io_uring");
+    Ok(Ringed { waker, work, thread })
+}
+
+/// The queues, while the threads are being started.
+struct Wiring {
+    zab: Option<Ringed>,
+    shards: Vec<Ringed>,
+    asks_out: Vec<Sender<Ask>>,
+    asks_in: Vec<Receiver<Ask>>,
+    batches_out: Vec<Sender<Batch>>,
+    batches_in: Vec<Receiver<Batch>>,
+    questions_out: Vec<Sender<Question>>,
+    questions_in: Vec<Receiver<Question>>,
+    words_out: Sender<WordAsk>,
+    words: Receiver<WordAsk>,
+    inquiries_out: Sender<Inquiry>,
+    inquiries_in: Option<Receiver<Inquiry>>,
+    log_out: Option<Sender<LogAsk>>,
+    durable: Arc<AtomicI64>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Wiring {
+    fn new(
+        shared: &Arc<Shared>,
+        placement: &Placement,
+        listeners: Vec<Listener>,
+        bell: &Arc<ParkBell>,
+    ) -> Result<Self, Fatal> {
+        let zab = start_ringed("zab", placement.zab, None, shared)?;
+        let zab_bell: Arc<dyn Bell> = Arc::new(zab.waker.clone());
+        let (words_out, words) = bounded(WORDS_QUEUE_MAX, Arc::clone(bell) as Arc<dyn Bell>);
+        let (inquiries_out, inquiries_in) = bounded(WORDS_QUEUE_MAX, Arc::clone(&zab_bell));
+        let last = shared.tree.read().last_zxid();
+        let mut wiring = Self {
+            zab: Some(zab),
+            shards: Vec::new(),
+            asks_out: Vec::new(),
+            asks_in: Vec::new(),
+            batches_out: Vec::new(),
+            batches_in: Vec::new(),
+            questions_out: Vec::new(),
+            questions_in: Vec::new(),
+            words_out,
+            words,
+            inquiries_out,
+            inquiries_in: Some(inquiries_in),
+            log_out: None,
+            durable: Arc::new(AtomicI64::new(last.0)),
+            threads: Vec::new(),
+        };
+        for (index, (core, listener)) in placement.shards.iter().zip(listeners).enumerate() {
+            let name = format!("shard-{index}");
+            let ringed = start_ringed(&name, *core, Some(listener), shared)?;
+            let bell: Arc<dyn Bell> = Arc::new(ringed.waker.clone());
+            let (ask, asked) = bounded(REQUEST_QUEUE_MAX, Arc::clone(&zab_bell));
+            let (batch, batches) = bounded(COMMIT_QUEUE_MAX, Arc::clone(&bell));
+            let (question, questions) = bounded(QUESTIONS_QUEUE_MAX, bell);
+            wiring.asks_out.push(ask);
+            wiring.asks_in.push(asked);
+            wiring.batches_out.push(batch);
+            wiring.batches_in.push(batches);
+            wiring.questions_out.push(question);
+            wiring.questions_in.push(questions);
+            wiring.shards.push(ringed);
+        }
+        Ok(wiring)
+    }
+
+    fn start_log(
+        &mut self,
+        shared: &Arc<Shared>,
+        writer: Writer,
+        config: &Config,
+        directory: &Directory,
+        core: Option<usize>,
+    ) -> Result<(), Fatal> {
+        let bell = Arc::new(ParkBell::default());
+        let (asks, asked) = bounded(LOG_QUEUE_MAX, Arc::clone(&bell) as Arc<dyn Bell>);
+        let zab = self.zab.as_ref().expect("the zab thread is started last").waker.clone();
+        let parts = log::Parts {
+            shared: Arc::clone(shared),
+            asks: asked,
+            bell,
+            durable: Arc::clone(&self.durable),
+            zab,
+            writer,
+            log_dir: directory.log_dir().into(),
+            flush_warning_ms: config.storage.flush_warning_ms,
+        };
+        let stage = LogStage::new(parts);
+        self.log_out = Some(asks);
+        let thread = spawn("log", move || {
+            pin::pin(core);
+            stage.run();
+        })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    fn start_zab(
+        &mut self,
+        shared: &Arc<Shared>,
+        preparer: Preparer,
+        snapshots: SyncSender<SnapshotAsk>,
+    ) -> Result<(), Fatal> {
+        let Ringed { work, thread, .. } = self.zab.take().expect("made at the start");
+        let shared = Arc::clone(shared);
+        let asks = std::mem::take(&mut self.asks_in);
+        let batches = std::mem::take(&mut self.batches_out);
+        let log = self.log_out.take().expect("the log thread is started before");
+        let inquiries = self.inquiries_in.take().expect("made at the start");
+        let durable = Arc::clone(&self.durable);
+        give(&work, move |reactor| {
+            let parts =
+                zab::Parts { reactor, shared, asks, batches, log, durable, snapshots, inquiries };
+            ZabStage::standalone(parts, preparer).run()
+        })?;
+        self.threads.insert(0, thread);
+        Ok(())
+    }
+
+    fn start_shards(&mut self, shared: &Arc<Shared>) -> Result<(), Fatal> {
+        let queues = self.asks_out.drain(..).zip(self.batches_in.drain(..));
+        let queues = queues.zip(self.questions_in.drain(..));
+        for (index, (ringed, ((asks, batches), questions))) in
+            self.shards.drain(..).zip(queues).enumerate()
+        {
+            let (shared, words) = (Arc::clone(shared), self.words_out.clone());
+            give(&ringed.work, move |reactor| {
+                let parts =
+                    shard::Parts { index, reactor, shared, asks, batches, questions, words };
+                Shard::new(parts).run()
+            })?;
+            self.threads.push(ringed.thread);
+        }
+        Ok(())
+    }
+}
+
+fn give(
+    work: &SyncSender<Work>,
+    what: impl FnOnce(Reactor) -> Result<(), NetError> + Send + 'static,
+) -> Result<(), Fatal> {
+    work.send(Box::new(what))
+        .map_err(|_| Fatal::new(ExitCode::Unexpected, "a thread ended before it had its work"))
+}

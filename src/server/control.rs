@@ -1,0 +1,194 @@
+//! The control thread: signals, four-letter words, purges, and the end.
+//!
+//! Thread: the process's first. In: signals, words, failures. Out: texts for the shards; orders to
+//! stop. Never on the path of a request.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::boot::Running;
+use super::config::Config;
+use super::gather;
+use crate::admin::four_letter::{self, Action, Whitelist};
+use crate::admin::report::TRACE_MASK_DEFAULT;
+use crate::error::{ExitCode, Fatal};
+use crate::ids::Millis;
+use crate::log::snapshot;
+use crate::stage::control::{Question, WordAsk};
+use crate::stage::queue::{Bell, ParkBell};
+
+/// How long a clean stop may take before the process ends all the same.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often the control thread looks at the clock when nothing else wakes it.
+const IDLE: Duration = Duration::from_mins(1);
+
+/// How many times the process was asked to end.
+pub struct Asked(Arc<AtomicUsize>);
+
+impl Asked {
+    /// Watches for TERM and INT; `bell` wakes the control thread. The second one ends the process
+    /// at once.
+    ///
+    /// # Errors
+    /// [`Fatal`] if signals cannot be watched.
+    pub fn watch(bell: &Arc<ParkBell>) -> Result<Self, Fatal> {
+        let failed = |error| Fatal::new(ExitCode::Unexpected, format!("no signals: {error}"));
+        let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(failed)?;
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (count, bell) = (Arc::clone(&asked), Arc::clone(bell));
+        let work = move || {
+            for _ in signals.forever() {
+                if count.fetch_add(1, Ordering::AcqRel) > 0 {
+                    std::process::exit(i32::from(ExitCode::Normal.code()));
+                }
+                bell.ring();
+            }
+        };
+        std::thread::Builder::new().name("signals".into()).spawn(work).map_err(failed)?;
+        Ok(Self(asked))
+    }
+
+    fn is_any(&self) -> bool {
+        self.0.load(Ordering::Acquire) > 0
+    }
+}
+
+/// See the module.
+pub struct Control<'a> {
+    running: Running,
+    config: &'a Config,
+    whitelist: Whitelist,
+    trace_mask: i64,
+    next_purge: Option<Millis>,
+}
+
+impl<'a> Control<'a> {
+    /// The control of a server that runs.
+    pub fn new(running: Running, config: &'a Config) -> Self {
+        let clients = &config.clients;
+        let whitelist = Whitelist::new(&clients.four_letter_whitelist, clients.read_only_mode);
+        let next_purge = config.storage.purge_interval_ms.map(|_| running.shared.clock.now());
+        Self { running, config, whitelist, trace_mask: TRACE_MASK_DEFAULT, next_purge }
+    }
+
+    /// Runs until the server has stopped.
+    ///
+    /// # Errors
+    /// What made it stop, if it was not asked to.
+    pub fn run(mut self, bell: &ParkBell, asked: &Asked) -> Result<(), Fatal> {
+        bell.adopt();
+        loop {
+            if let Ok(fatal) = self.running.failures.try_recv() {
+                return Err(fatal);
+            }
+            if asked.is_any() {
+                return self.stop();
+            }
+            while let Some(word) = self.running.words.pop() {
+                self.answer(word);
+            }
+            let timeout = self.purge_if_due();
+            let (words, shared) = (&self.running.words, &self.running.shared);
+            let ready = || !words.is_empty() || asked.is_any() || shared.has_failed();
+            bell.wait_unless(Some(timeout), ready);
+        }
+    }
+
+    fn answer(&mut self, ask: WordAsk) {
+        let word = ask.word;
+        let text = if self.whitelist.allows(word) {
+            self.act(ask);
+            let needs = four_letter::needs(word);
+            let report = gather::report(&self.running, self.config, needs, self.trace_mask);
+            four_letter::answer(word, &report)
+        } else {
+            four_letter::refused(word)
+        };
+        let shard = &self.running.questions[ask.origin.shard];
+        let question = Question::Text(ask.origin.connection, text.into_bytes());
+        // Full: the shard is far behind; its client gets nothing and asks again.
+        if shard.push(question).is_ok() {
+            shard.ring();
+        }
+    }
+
+    fn act(&mut self, ask: WordAsk) {
+        match four_letter::action(ask.word) {
+            None => {}
+            Some(Action::SetTraceMask) => self.trace_mask = ask.operand.unwrap_or(self.trace_mask),
+            Some(Action::ResetServer) => self.running.shared.metrics.reset(),
+            Some(Action::ResetConnections) => {
+                for shard in &self.running.questions {
+                    if shard.push(Question::ResetConnections).is_ok() {
+                        shard.ring();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Purges on a thread of its own; returns how long until the control thread must look again.
+    fn purge_if_due(&mut self) -> Duration {
+        let (Some(due), Some(interval)) = (self.next_purge, self.config.storage.purge_interval_ms)
+        else {
+            return IDLE;
+        };
+        let now = self.running.shared.clock.now();
+        if due <= now {
+            self.purge();
+            let interval = i64::try_from(interval).unwrap_or(i64::MAX);
+            self.next_purge = Some(Millis(now.0.saturating_add(interval)));
+        }
+        IDLE
+    }
+
+    fn purge(&self) {
+        let (snap_dir, log_dir) = self.running.directories.clone();
+        let keep = self.config.storage.purge_retain_count as usize;
+        let work = move || match snapshot::purge(&snap_dir, &log_dir, keep) {
+            Ok(purged) => tracing::info!(files = purged.removed.len(), "purge task completed"),
+            Err(error) => tracing::warn!(%error, "cannot purge old snapshots and logs"),
+        };
+        if let Err(error) = std::thread::Builder::new().name("purge".into()).spawn(work) {
+            tracing::warn!(%error, "no thread to purge old snapshots and logs");
+        }
+    }
+
+    /// Everything asked so far is committed and answered; then the threads end. Sessions are kept.
+    fn stop(self) -> Result<(), Fatal> {
+        tracing::info!("stopping");
+        self.running.shared.stop();
+        let deadline = self.running.shared.clock.elapsed() + STOP_PATIENCE;
+        let (done, all_done) = std::sync::mpsc::sync_channel(1);
+        let Running { threads, questions, shared, inquiries, failures, .. } = self.running;
+        inquiries.ring();
+        let work = move || {
+            let mut threads = threads.into_iter();
+            for thread in threads.by_ref().take(2) {
+                let _ = thread.join(); // the zab thread, then the log thread
+            }
+            for shard in &questions {
+                let _ = shard.push(Question::Leave); // full: it hears of it as it drains
+                shard.ring();
+            }
+            for thread in threads {
+                let _ = thread.join();
+            }
+            let _ = done.send(());
+        };
+        let started = std::thread::Builder::new().name("stop".into()).spawn(work);
+        started.map_err(|error| Fatal::new(ExitCode::Unexpected, error))?;
+        let patience = deadline.saturating_sub(shared.clock.elapsed());
+        if all_done.recv_timeout(patience).is_ok() {
+            tracing::info!("stopped");
+        } else {
+            tracing::warn!("not everything stopped in time; what was acknowledged is safe");
+        }
+        failures.try_recv().map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,219 @@
+//! Gathers what a four-letter word asks for from the threads that know.
+
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use super::boot::Running;
+use super::config::Config;
+use crate::admin::environment;
+use crate::admin::four_letter::Needs;
+use crate::admin::report::{
+    Conf, Connection, ConnectionSession, Expiries, Facts, Mode, Report, Sessions, Sizes,
+};
+use crate::clock;
+use crate::ids::{Millis, ServerId, SessionId};
+use crate::stage::control::{ConnectionFacts, Inquiry, Question, SessionFacts};
+use crate::stage::queue::Sender;
+use crate::wire::OpCode;
+
+/// How long the control thread waits for another thread's answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Asks around for what `needs` names; the facts are always gathered.
+pub(super) fn report(
+    running: &Running,
+    config: &Config,
+    needs: &[Needs],
+    trace_mask: i64,
+) -> Report {
+    let mut report = Report { facts: facts(running, trace_mask), ..Report::default() };
+    for need in needs {
+        match need {
+            Needs::Readings => report.readings = running.shared.metrics.read(),
+            Needs::Conf => report.conf = conf(running, config),
+            Needs::Sizes => report.sizes = sizes(running),
+            Needs::Connections => report.connections = connections(running),
+            Needs::Sessions => report.sessions = sessions(running),
+            Needs::Ephemerals => report.ephemerals = ephemerals(running),
+            Needs::Watches => report.watches = watches(running),
+            Needs::Digests => {
+                let tree = running.shared.tree.read();
+                report.digests =
+                    tree.digest_log().map(|entry| (entry.zxid, entry.digest)).collect();
+            }
+            Needs::Quotas => report.quotas = Vec::new(),
+            Needs::Environment => report.environment = environment::gather(),
+        }
+    }
+    report
+}
+
+fn facts(running: &Running, trace_mask: i64) -> Facts {
+    let shared = &running.shared;
+    let tree = shared.tree.read();
+    let outstanding = shared.outstanding.load(std::sync::atomic::Ordering::Relaxed);
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let open_files = std::fs::read_dir("/proc/self/fd").ok().map(|files| files.count() as u64);
+    Facts {
+        serving: true,
+        mode: Mode::Standalone,
+        peer_state: None,
+        observer_master: None,
+        last_zxid: tree.last_zxid(),
+        node_count: tree.node_count() as u64,
+        data_bytes: tree.data_bytes(),
+        ephemeral_count: tree.ephemeral_count() as u64,
+        watch_count: shared.watch_count() as u64,
+        connection_count: shared.admission.total() as u64,
+        outstanding: outstanding as u64,
+        session_count: tree.sessions().len() as u64,
+        local_session_count: 0,
+        uptime_ms: u64::try_from(shared.clock.now().0).unwrap_or(0),
+        open_files,
+        open_files_max: limit.current,
+        auth_failed: shared.auth_failed.load(std::sync::atomic::Ordering::Relaxed),
+        trace_mask,
+        quorum_size: None,
+        leader: None,
+        follower_observers: None,
+    }
+}
+
+fn conf(running: &Running, config: &Config) -> Conf {
+    let (clients, sessions) = (&config.clients, &config.sessions);
+    Conf {
+        client_port: i32::from(running.address.port()),
+        secure_client_port: clients.secure_address.as_ref().map_or(-1, |at| i32::from(at.port)),
+        data_dir: running.directories.0.display().to_string(),
+        data_log_dir: running.directories.1.display().to_string(),
+        tick_time_ms: sessions.tick_time_ms,
+        connections_per_address_max: clients.connections_per_address_max.unwrap_or(0),
+        session_timeout_ms_min: sessions.timeout_ms_min,
+        session_timeout_ms_max: sessions.timeout_ms_max,
+        listen_backlog: clients.listen_backlog,
+        server_id: ServerId(0),
+        quorum: None,
+    }
+}
+
+/// COMPAT: with one directory for both, both sizes are those of all its files
+/// (`ZooKeeperServer.getDataDirSize`, `getLogDirSize`).
+fn sizes(running: &Running) -> Sizes {
+    let bytes = |dir: &Path| {
+        let files = std::fs::read_dir(dir).ok().into_iter().flatten().flatten();
+        files.filter_map(|file| file.metadata().ok()).map(|data| data.len()).sum()
+    };
+    Sizes { data_bytes: bytes(&running.directories.0), log_bytes: bytes(&running.directories.1) }
+}
+
+/// Asks every shard, and puts their answers together. A shard that does not answer in time is left
+/// out: the word must not hang on it.
+fn ask_shards<T: Send>(
+    shards: &[Sender<Question>],
+    question: impl Fn(std::sync::mpsc::SyncSender<Vec<T>>) -> Question,
+) -> Vec<T> {
+    let (answer, answers) = sync_channel(shards.len());
+    for shard in shards {
+        if shard.push(question(answer.clone())).is_ok() {
+            shard.ring();
+        }
+    }
+    drop(answer);
+    let mut all = Vec::new();
+    while let Ok(part) = answers.recv_timeout(PATIENCE) {
+        all.extend(part);
+    }
+    all
+}
+
+fn connections(running: &Running) -> Vec<Connection> {
+    let facts = ask_shards(&running.questions, Question::Connections);
+    facts.iter().map(connection).collect()
+}
+
+fn connection(facts: &ConnectionFacts) -> Connection {
+    let timeout_ms = facts.session.as_ref().map_or(0, |session| session.timeout_ms);
+    Connection {
+        peer: facts.peer,
+        reading: facts.is_reading,
+        queued: facts.queued,
+        received: facts.received,
+        sent: facts.sent,
+        expires_at: Millis(clock::wall().0 + i64::from(timeout_ms)),
+        session: facts.session.as_ref().map(session),
+    }
+}
+
+fn session(facts: &SessionFacts) -> ConnectionSession {
+    let millis = |micros: u64| micros / 1000;
+    ConnectionSession {
+        id: facts.id,
+        last_op: facts.last_op.map_or("NA", op_name),
+        established_at: facts.established,
+        timeout_ms: u32::try_from(facts.timeout_ms).unwrap_or(0),
+        last_xid: i64::from(facts.last_cxid.0),
+        last_zxid: facts.last_zxid,
+        last_response_at: facts.last_response,
+        latency_last_ms: millis(facts.last_latency_us),
+        latency_min_ms: millis(facts.min_latency_us),
+        latency_avg_ms: millis(facts.latency_us_sum.checked_div(facts.latencies).unwrap_or(0)),
+        latency_max_ms: millis(facts.max_latency_us),
+    }
+}
+
+/// COMPAT: `Request.op2String`, as `cons` prints it.
+fn op_name(op: OpCode) -> &'static str {
+    match op {
+        OpCode::Notification => "NOTI",
+        OpCode::Create | OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl => "CREA",
+        OpCode::Delete | OpCode::DeleteContainer => "DELE",
+        OpCode::Exists => "EXIS",
+        OpCode::GetData => "GETD",
+        OpCode::SetData => "SETD",
+        OpCode::GetAcl => "GETA",
+        OpCode::SetAcl => "SETA",
+        OpCode::GetChildren | OpCode::GetChildren2 => "GETC",
+        OpCode::Sync => "SYNC",
+        OpCode::Ping => "PING",
+        OpCode::Check => "CHEC",
+        OpCode::Multi => "MULT",
+        OpCode::MultiRead => "MLTR",
+        OpCode::Reconfig => "RECO",
+        OpCode::CheckWatches => "CHKW",
+        OpCode::RemoveWatches => "REMW",
+        OpCode::Auth => "AUTH",
+        OpCode::SetWatches => "SETW",
+        OpCode::SetWatches2 => "STW2",
+        OpCode::Sasl => "SASL",
+        OpCode::GetEphemerals => "GETE",
+        OpCode::GetAllChildrenNumber => "GETACN",
+        OpCode::AddWatch => "ADDW",
+        OpCode::WhoAmI => "HOMI",
+        OpCode::CreateSession => "SESS",
+        OpCode::CloseSession => "CLOS",
+        OpCode::Error => "ERRO",
+    }
+}
+
+fn sessions(running: &Running) -> Sessions {
+    let (answer, answers) = sync_channel(1);
+    if running.inquiries.push(Inquiry::Sessions(answer)).is_err() {
+        return Sessions::default();
+    }
+    running.inquiries.ring();
+    let due = answers.recv_timeout(PATIENCE).unwrap_or_default();
+    let (wall, now) = (clock::wall().0, running.shared.clock.now().0);
+    let buckets = due.into_iter().map(|(at, ids)| (Millis(at.0 - now + wall), ids)).collect();
+    Sessions::Tracked { local: None, global: Expiries(buckets) }
+}
+
+fn ephemerals(running: &Running) -> Vec<(SessionId, Vec<String>)> {
+    let tree = running.shared.tree.read();
+    let of = |session| tree.ephemerals(session).map(String::from).collect();
+    tree.sessions_with_ephemerals().map(|session| (session, of(session))).collect()
+}
+
+fn watches(running: &Running) -> Vec<(SessionId, Vec<String>)> {
+    ask_shards(&running.questions, Question::Watches)
+}

@@ -1,0 +1,157 @@
+//! From the files of a data directory to the tree they stand for.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::error::{ExitCode, Fatal};
+use crate::ids::Zxid;
+use crate::log::recovery::{self, ReplayOptions};
+use crate::log::snapshot::{self, SnapshotFile, SnapshotReader};
+use crate::log::{Directory, Error};
+use crate::tree::image::{self, LoadError};
+use crate::tree::{Tree, TreeOptions};
+use crate::wire::txn::Record;
+
+/// How to recover.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RecoverOptions {
+    /// Of the tree.
+    pub tree: TreeOptions,
+    /// `zookeeper.snapshot.trust.empty`: logs without any snapshot are believed.
+    pub trust_empty_snapshot: bool,
+    /// The operator accepts missing txns.
+    pub allow_gaps: bool,
+    /// The operator accepts the loss of what is behind a damaged record.
+    pub cut_damaged_tail: bool,
+}
+
+/// What was recovered.
+pub(super) struct Recovered {
+    /// Snapshot and log, applied.
+    pub tree: Tree,
+    /// The snapshot it began with; `None` if there was none.
+    pub snapshot: Option<Zxid>,
+    /// Records replayed behind it.
+    pub replayed: u64,
+}
+
+/// Why a server cannot start on its data.
+#[derive(Debug)]
+pub(super) enum RecoverError {
+    /// The log's or the directory's own.
+    Log(Error),
+    /// None of the snapshots can be read.
+    NoValidSnapshot(String),
+    /// Logs without a snapshot: what came before them is unknown.
+    LogsWithoutSnapshot(String),
+}
+
+impl fmt::Display for RecoverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log(error) => error.fmt(f),
+            Self::NoValidSnapshot(dir) => write!(
+                f,
+                "not able to find valid snapshots in {dir}: each is named above with what is \
+                 wrong with it; restore one from another server or a backup"
+            ),
+            Self::LogsWithoutSnapshot(dir) => write!(
+                f,
+                "no snapshot found in {dir}, but there are log entries. Something is broken: \
+                 restore a snapshot, or start with -Dzookeeper.snapshot.trust.empty=true if the \
+                 log is known to be complete"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for RecoverError {}
+
+impl From<Error> for RecoverError {
+    fn from(error: Error) -> Self {
+        Self::Log(error)
+    }
+}
+
+impl From<RecoverError> for Fatal {
+    fn from(error: RecoverError) -> Self {
+        Self::new(ExitCode::Unexpected, error)
+    }
+}
+
+/// Loads the newest snapshot that can be read, and replays the log behind it.
+///
+/// # Errors
+/// [`RecoverError`] if what is there cannot be trusted; nothing was changed then.
+pub(super) fn recover(
+    directory: &Directory,
+    options: &RecoverOptions,
+) -> Result<Recovered, RecoverError> {
+    let loaded = load_newest(directory.snap_dir(), options)?;
+    let (mut tree, snapshot) = match loaded {
+        Some((tree, zxid)) => (tree, Some(zxid)),
+        None => (Tree::with_options(options.tree), None),
+    };
+    let replay = ReplayOptions {
+        after: snapshot.unwrap_or(Zxid::ZERO),
+        allow_gaps: options.allow_gaps,
+        cut_damaged_tail: options.cut_damaged_tail,
+    };
+    let replayed = recovery::replay(directory.log_dir(), &replay, |_, bytes| {
+        let record = Record::decode(bytes)?;
+        tree.apply(&record, None);
+        Ok(())
+    })?;
+    for finding in &replayed.findings {
+        tracing::warn!(?finding, "recovery");
+    }
+    if snapshot.is_none() && replayed.records > 0 && !options.trust_empty_snapshot {
+        let dir = directory.snap_dir().display().to_string();
+        return Err(RecoverError::LogsWithoutSnapshot(dir));
+    }
+    Ok(Recovered { tree, snapshot, replayed: replayed.records })
+}
+
+fn load_newest(dir: &Path, options: &RecoverOptions) -> Result<Option<(Tree, Zxid)>, RecoverError> {
+    let files = snapshot::list(dir)?;
+    for file in &files {
+        match load(file, options) {
+            Ok(tree) => {
+                tracing::info!(file = %file.path.display(), "reading snapshot");
+                return Ok(Some((tree, file.zxid)));
+            }
+            Err(error) => {
+                let file = file.path.display();
+                tracing::warn!(%file, %error, "problem reading snapshot; trying an older one");
+            }
+        }
+    }
+    if files.is_empty() {
+        Ok(None)
+    } else {
+        Err(RecoverError::NoValidSnapshot(dir.display().to_string()))
+    }
+}
+
+/// Why one snapshot cannot be used.
+#[derive(Debug)]
+enum Unusable {
+    File(Error),
+    Image(LoadError),
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(error) => error.fmt(f),
+            Self::Image(error) => error.fmt(f),
+        }
+    }
+}
+
+fn load(file: &SnapshotFile, options: &RecoverOptions) -> Result<Tree, Unusable> {
+    let mut reader = SnapshotReader::open(file).map_err(Unusable::File)?;
+    let tree = image::load(&mut reader, file.zxid, options.tree).map_err(Unusable::Image)?;
+    reader.finish().map_err(Unusable::File)?;
+    Ok(tree)
+}

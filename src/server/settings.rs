@@ -1,0 +1,152 @@
+//! From the configuration to what each part of the server needs of it.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
+
+use super::config::{self, Config};
+use crate::error::{ExitCode, Fatal};
+use crate::ids::Millis;
+use crate::log::snapshot::Compression;
+use crate::request::access::{AccessConfig, Digest, DigestAlgorithm};
+use crate::request::prepare::PrepareConfig;
+use crate::request::session::TimeoutRange;
+use crate::stage::pin::{self, Placement};
+use crate::stage::shared::Settings;
+use crate::stage::snapshot::SnapshotOptions;
+use crate::tree::TreeOptions;
+
+/// What the stages need.
+///
+/// # Errors
+/// [`Fatal`] for authentication that is enforced with a scheme nobody serves.
+pub(super) fn settings(config: &Config) -> Result<Settings, Fatal> {
+    let (clients, sessions, storage) = (&config.clients, &config.sessions, &config.storage);
+    Ok(Settings {
+        frame_bytes_max: clients.frame_bytes_max,
+        session_timeouts: TimeoutRange {
+            min_ms: saturated(sessions.timeout_ms_min),
+            max_ms: saturated(sessions.timeout_ms_max),
+        },
+        tick_time_ms: saturated(sessions.tick_time_ms),
+        connections_per_address_max: clients.connections_per_address_max.unwrap_or(0) as usize,
+        connections_max: clients.connections_max.unwrap_or(0) as usize,
+        outstanding_max: clients.outstanding_max as usize,
+        sessionless_ms: i64::from(clients.sessionless_timeout_ms),
+        access: access(config)?,
+        snap_count: storage.snap_count,
+        snap_bytes: storage.snap_size_bytes,
+        reap_interval_ms: config.tree.reap_interval_ms,
+        reap_per_minute_max: config.tree.reap_per_minute_max,
+        container_never_used: never_used(config),
+    })
+}
+
+fn saturated(value: u32) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}
+
+/// 0 is never.
+fn never_used(config: &Config) -> Millis {
+    let millis = config.tree.container_never_used_ms.unwrap_or(0);
+    Millis(i64::try_from(millis).unwrap_or(i64::MAX))
+}
+
+fn access(config: &Config) -> Result<AccessConfig, Fatal> {
+    let auth = &config.auth;
+    let algorithm = match auth.digest_algorithm {
+        config::DigestAlgorithm::Sha1 => DigestAlgorithm::Sha1,
+        config::DigestAlgorithm::Sha256 => DigestAlgorithm::Sha256,
+        config::DigestAlgorithm::Sha3_256 => DigestAlgorithm::Sha3_256,
+    };
+    let mut access = AccessConfig {
+        digest: Digest {
+            enabled: auth.digest_enabled,
+            algorithm,
+            super_digest: auth.super_digest.clone(),
+        },
+        skip_acl: config.tree.skip_acl,
+        enforced_schemes: None,
+    };
+    if auth.require_client_sasl {
+        access.enforced_schemes = Some(vec!["sasl".into()]);
+    } else if auth.enforced {
+        let schemes = &auth.enforced_schemes;
+        let unknown = schemes.iter().find(|scheme| !access.has_provider(scheme));
+        if schemes.is_empty() || unknown.is_some() {
+            let what = unknown.map_or("no scheme", String::as_str);
+            let text =
+                format!("enforce.auth.enabled is true, but enforce.auth.schemes names {what}");
+            return Err(Fatal::new(ExitCode::Invocation, text));
+        }
+        access.enforced_schemes = Some(schemes.clone());
+    }
+    Ok(access)
+}
+
+/// What the tree needs. `seed` keys the hash of paths.
+pub(super) fn tree(config: &Config, seed: u64) -> TreeOptions {
+    TreeOptions {
+        extended_types: config.tree.extended_types,
+        emulate_353_ttl: config.tree.emulate_353_ttl,
+        digest: config.storage.digest,
+        hash_seed: seed,
+    }
+}
+
+/// What preparing txns needs.
+///
+/// # Errors
+/// As for [`settings`].
+pub(super) fn prepare(config: &Config, seed: u64) -> Result<PrepareConfig, Fatal> {
+    Ok(PrepareConfig {
+        access: access(config)?,
+        tree: tree(config, seed),
+        enforce_quota: config.tree.enforce_quota,
+        reconfig: config.ensemble.reconfig_enabled,
+        close_session_lists_paths: config.sessions.close_txn_lists_paths,
+    })
+}
+
+/// How snapshots are written.
+pub(super) fn snapshot(config: &Config, dir: &Path) -> SnapshotOptions {
+    let compression = match config.storage.snapshot_compression {
+        config::Compression::None => Compression::None,
+        config::Compression::Gzip => Compression::Gz,
+        config::Compression::Snappy => Compression::Snappy,
+    };
+    let zxid_trailer = config.storage.snapshot_zxid_trailer;
+    SnapshotOptions { snap_dir: dir.into(), compression, zxid_trailer }
+}
+
+/// Which core each thread runs on.
+pub(super) fn placement(config: &Config) -> Placement {
+    let wishes = &config.placement;
+    let cores = if wishes.cores.is_empty() { pin::available() } else { wishes.cores.clone() };
+    let placement = Placement::over(&cores, wishes.shards);
+    if wishes.pin { placement } else { Placement::unpinned(placement.shards.len()) }
+}
+
+/// Where to listen for clients.
+///
+/// # Errors
+/// [`Fatal`] if there is no client port, or its host name cannot be resolved.
+pub(super) fn client_address(config: &Config) -> Result<SocketAddr, Fatal> {
+    let Some(address) = &config.clients.address else {
+        let text = "clientPort is not set: a standalone server without one serves nobody";
+        return Err(Fatal::new(ExitCode::Invocation, text));
+    };
+    let Some(host) = &address.host else {
+        return Ok((std::net::Ipv6Addr::UNSPECIFIED, address.port).into());
+    };
+    let resolved = (host.as_str(), address.port).to_socket_addrs();
+    match resolved.map(|mut addresses| addresses.next()) {
+        Ok(Some(address)) => Ok(address),
+        Ok(None) => Err(unresolved(host, "it has no address")),
+        Err(error) => Err(unresolved(host, &error.to_string())),
+    }
+}
+
+fn unresolved(host: &str, why: &str) -> Fatal {
+    let text = format!("clientPortAddress {host} cannot be resolved: {why}");
+    Fatal::new(ExitCode::Invocation, text)
+}

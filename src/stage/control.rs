@@ -1,0 +1,94 @@
+//! What the control thread asks the others, and is asked by them.
+//!
+//! Four-letter words come from the shards and are answered by the control thread, which asks
+//! whichever threads know. Every question has a channel of its own for the answer, with room for
+//! it: nobody waits to answer.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::mpsc::SyncSender;
+
+use crate::ids::{Millis, SessionId, Xid, Zxid};
+use crate::net::ConnectionId;
+use crate::stage::message::Origin;
+use crate::wire::OpCode;
+use crate::wire::word::Word;
+
+/// A four-letter word that came in.
+#[derive(Clone, Copy, Debug)]
+pub struct WordAsk {
+    /// Who asks.
+    pub origin: Origin,
+    /// What.
+    pub word: Word,
+    /// What follows the word, if something must.
+    pub operand: Option<i64>,
+}
+
+/// From the control thread to a shard.
+#[derive(Debug)]
+pub enum Question {
+    /// The answer to a word: send it, then close.
+    Text(ConnectionId, Vec<u8>),
+    /// Who is connected?
+    Connections(SyncSender<Vec<ConnectionFacts>>),
+    /// Forget what connections have done.
+    ResetConnections,
+    /// Who watches what?
+    Watches(SyncSender<Vec<(SessionId, Vec<String>)>>),
+    /// The last replies are in your queue: send them, and end.
+    Leave,
+}
+
+/// From the control thread to the zab thread.
+#[derive(Debug)]
+pub enum Inquiry {
+    /// When do which sessions expire?
+    Sessions(SyncSender<BTreeMap<Millis, Vec<SessionId>>>),
+}
+
+/// One connection, for `cons`, `stat` and `dump`.
+#[derive(Clone, Debug)]
+pub struct ConnectionFacts {
+    /// Its address.
+    pub peer: SocketAddr,
+    /// Whether its socket is being read.
+    pub is_reading: bool,
+    /// Writes of it that are not answered.
+    pub queued: u64,
+    /// Packets.
+    pub received: u64,
+    /// Packets.
+    pub sent: u64,
+    /// What only a connection with a session has.
+    pub session: Option<SessionFacts>,
+}
+
+/// The part of a connection's facts that needs a session.
+#[derive(Clone, Debug)]
+pub struct SessionFacts {
+    /// Whose.
+    pub id: SessionId,
+    /// Its last request.
+    pub last_op: Option<OpCode>,
+    /// Wall clock.
+    pub established: Millis,
+    /// Negotiated.
+    pub timeout_ms: i32,
+    /// Of the last request.
+    pub last_cxid: Xid,
+    /// In the last reply.
+    pub last_zxid: Zxid,
+    /// Monotonic.
+    pub last_response: Millis,
+    /// Of the last request.
+    pub last_latency_us: u64,
+    /// The least.
+    pub min_latency_us: u64,
+    /// Their sum.
+    pub latency_us_sum: u64,
+    /// How many.
+    pub latencies: u64,
+    /// The greatest.
+    pub max_latency_us: u64,
+}

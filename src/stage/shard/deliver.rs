@@ -1,0 +1,125 @@
+//! What the zab thread has told: events and replies for clients.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::client::{Asked, Client, Phase};
+use super::{Close, ConnectionId, Shard};
+use crate::ids::Zxid;
+use crate::limits::OUTBOX_BYTES_MAX;
+use crate::metrics::Advanced;
+use crate::reply::response;
+use crate::request::access;
+use crate::stage::message::{Batch, Entry, SessionCell};
+use crate::tree::{Change, SharedAcl};
+use crate::wire::record::perms;
+
+impl Shard {
+    /// Drains the queue of batches. Called with the read side of the tree's lock held, before
+    /// reads.
+    pub(super) fn deliver(&mut self) {
+        while let Some(batch) = self.parts.batches.pop() {
+            let Batch { entries, bytes } = batch;
+            for entry in entries {
+                self.deliver_entry(entry, &bytes);
+            }
+        }
+    }
+
+    fn deliver_entry(&mut self, entry: Entry, bytes: &[u8]) {
+        match entry {
+            Entry::Change(change) => self.fire(&change),
+            Entry::Reply(id, zxid, range) => self.reply(id, zxid, &bytes[range]),
+            Entry::Closed(id, zxid, range) => {
+                self.reply(id, zxid, &bytes[range]);
+                if let Some(client) = self.clients.get_mut(&id) {
+                    client.session = None;
+                }
+                self.close(id, Close::AfterFlush);
+            }
+            Entry::Attached(id, cell, range) => self.attach(id, cell, bytes, range),
+            Entry::Refused(id, range) => {
+                self.post(id, &bytes[range]);
+                self.close(id, Close::AfterFlush);
+            }
+            Entry::Cut(id) => self.cut(id),
+        }
+    }
+
+    fn post(&mut self, id: ConnectionId, frame: &[u8]) {
+        if let Some(outbox) = self.parts.reactor.outbox(id) {
+            outbox.extend_from_slice(frame);
+            self.recorder.packets_sent(1);
+        }
+    }
+
+    fn reply(&mut self, id: ConnectionId, zxid: Zxid, frame: &[u8]) {
+        self.post(id, frame);
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        let Some(Asked { xid, op, at_us }) = client.asked.pop_front() else { return };
+        self.parts.shared.outstanding.fetch_sub(1, Ordering::Relaxed);
+        let latency_us = self.now_us.saturating_sub(at_us);
+        self.recorder.record_advanced(Advanced::Updatelatency, latency_us / 1000);
+        self.recorder.request_latency_ms(latency_us / 1000);
+        self.recorder.response_bytes(frame.len() as u64);
+        client.tally.replied(op, xid, zxid, latency_us, self.now);
+        if client.order.answered() {
+            self.make_ready(id);
+        }
+    }
+
+    fn attach(
+        &mut self,
+        id: ConnectionId,
+        cell: Arc<SessionCell>,
+        bytes: &[u8],
+        range: Range<usize>,
+    ) {
+        match self.clients.get_mut(&id) {
+            Some(client) if client.phase == Phase::Connecting => {
+                client.phase = Phase::Open;
+                client.session = Some(cell);
+                self.post(id, &bytes[range]);
+                self.make_ready(id); // it may have sent requests already
+            }
+            // It left, or was given up, meanwhile; the zab thread takes it for attached.
+            Some(_) | None => self.tell_gone_of(id, cell.id),
+        }
+    }
+
+    /// The session has ended, or has another connection: without a word.
+    fn cut(&mut self, id: ConnectionId) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.session = None;
+        }
+        self.close(id, Close::AfterFlush);
+    }
+
+    /// Tells the watchers of a change that they may know of.
+    fn fire(&mut self, change: &Change) {
+        let Self { parts, clients, watches, recorder, overfull, .. } = self;
+        let access = &parts.shared.settings.access;
+        let may_read = |key: u64, acl: &SharedAcl| {
+            let client: Option<&Client> = clients.get(&ConnectionId::from_bits(key));
+            client
+                .is_some_and(|client| access::permits(access, acl, perms::READ, &client.identities))
+        };
+        let reactor = &mut parts.reactor;
+        watches.fire(change, may_read, |key, kind, path| {
+            let id = ConnectionId::from_bits(key);
+            let Some(outbox) = reactor.outbox(id) else { return };
+            response::event(outbox, change.zxid, kind, path);
+            recorder.packets_sent(1);
+            if reactor.outbox_bytes(id) > OUTBOX_BYTES_MAX {
+                overfull.push(id);
+            }
+        });
+        while let Some(id) = self.overfull.pop() {
+            if let Some(client) = self.clients.get(&id) {
+                self.complain(client.peer, "it does not read its events; closing");
+                self.close(id, Close::Now);
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! One request in front of one connection: decoded, and answered in place or passed on.
+//!
+//! Borrows from the shard what deciding needs, and no socket: replies go to a vector.
+
+use std::sync::atomic::Ordering;
+
+use super::client::Client;
+use crate::ids::{Millis, SessionId, Xid, Zxid};
+use crate::limits::IDENTITIES_MAX;
+use crate::metrics::{Advanced, Recorder};
+use crate::net::ConnectionId;
+use crate::reply::response;
+use crate::reply::watch::WatchTable;
+use crate::request::access;
+use crate::request::order::{self, Admission, Lane};
+use crate::request::read::{self, Arm, Caller};
+use crate::stage::shared::Shared;
+use crate::tree::Tree;
+use crate::wire::client::{ReplyHeader, RequestHeader};
+use crate::wire::request::Request;
+use crate::wire::response::{Response, steps_end};
+use crate::wire::{DecodeError, ErrorCode, OpCode, Reader, Writer, frame};
+
+/// What is to be done with the first frame of the input.
+pub(super) enum Verdict {
+    /// It is not whole, or its turn has not come.
+    Wait,
+    /// Answered; so many bytes of input are dealt with.
+    Answered(usize),
+    /// Answered, and nothing more will be: close.
+    AnsweredLast,
+    /// The zab thread's.
+    Submit { bytes: usize, xid: Xid, op: OpCode, body: Box<[u8]> },
+    /// It can have no answer: close.
+    Reject(String),
+}
+
+/// See the module.
+pub(super) struct Desk<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) tree: &'a Tree,
+    pub(super) id: ConnectionId,
+    pub(super) client: &'a mut Client,
+    pub(super) watches: &'a mut WatchTable,
+    pub(super) replies: &'a mut Vec<u8>,
+    pub(super) now: Millis,
+    pub(super) recorder: &'a Recorder,
+}
+
+impl Desk<'_> {
+    pub(super) fn decide(&mut self, input: &[u8]) -> Verdict {
+        let body = match frame::split(input, self.shared.settings.frame_bytes_max) {
+            Ok(Some((body, _))) => body,
+            Ok(None) => return Verdict::Wait,
+            Err(error) => return Verdict::Reject(error.to_string()),
+        };
+        let bytes = frame::LENGTH_BYTES + body.len();
+        let mut r = Reader::new(body);
+        let Ok(header) = RequestHeader::decode(&mut r) else {
+            return Verdict::Reject("a frame too short for a request header".into());
+        };
+        let op = OpCode::from_wire(header.op);
+        let lane = op.map_or(Lane::Foreign, order::lane);
+        if lane != Lane::Aside && !self.is_admitted() {
+            let code = ErrorCode::SessionClosedRequireSaslAuth;
+            return self.last_word(header.xid, Zxid::ZERO, code);
+        }
+        let Some(op) = op.filter(|_| lane != Lane::Foreign) else {
+            return self.turn_away(header);
+        };
+        match lane {
+            Lane::Write | Lane::Close => self.pass_on(header.xid, op, body, bytes),
+            Lane::Read | Lane::Aside | Lane::Foreign => {
+                if self.client.order.admit(lane) != Admission::Serve {
+                    return Verdict::Wait;
+                }
+                self.client.tally.received += 1;
+                self.recorder.packets_received(1);
+                match Request::decode(op, &mut r) {
+                    Ok(request) => self.answer(header.xid, &request, bytes),
+                    Err(error) => self.undecodable(header.xid, op, error, bytes),
+                }
+            }
+        }
+    }
+
+    fn is_admitted(&self) -> bool {
+        self.shared.settings.access.is_admitted(&self.client.identities)
+    }
+
+    /// An opcode that no client may send: UNIMPLEMENTED, after the replies before it; then close.
+    fn turn_away(&mut self, header: RequestHeader) -> Verdict {
+        if self.client.order.admit(Lane::Foreign) != Admission::Serve {
+            return Verdict::Wait;
+        }
+        self.last_word(header.xid, Zxid(-1), ErrorCode::Unimplemented)
+    }
+
+    fn last_word(&mut self, xid: Xid, zxid: Zxid, code: ErrorCode) -> Verdict {
+        response::empty(self.replies, xid, zxid, code);
+        self.sent(1);
+        Verdict::AnsweredLast
+    }
+
+    /// A write goes to the zab thread if it can be decoded; so nothing undecodable is proposed.
+    fn pass_on(&mut self, xid: Xid, op: OpCode, body: &[u8], bytes: usize) -> Verdict {
+        let record = &body[RequestHeader::BYTES..];
+        let decoded = Request::decode(op, &mut Reader::new(record));
+        if let (Err(error), true) = (decoded.as_ref(), op != OpCode::Multi) {
+            // COMPAT: answered here, in its turn, and takes no zxid (`PrepRequestProcessor`, 3.9).
+            if self.client.order.admit(Lane::Read) != Admission::Serve {
+                return Verdict::Wait;
+            }
+            return self.undecodable(xid, op, *error, bytes);
+        }
+        if self.is_over_limit() || self.client.order.admit(order::lane(op)) != Admission::Submit {
+            return Verdict::Wait;
+        }
+        self.client.tally.received += 1;
+        self.recorder.packets_received(1);
+        Verdict::Submit { bytes, xid, op, body: record.into() }
+    }
+
+    /// A connection that has a write in flight may not add another while there are too many.
+    fn is_over_limit(&self) -> bool {
+        let outstanding = self.shared.outstanding.load(Ordering::Relaxed);
+        !self.client.asked.is_empty() && outstanding >= self.shared.settings.outstanding_max
+    }
+
+    /// COMPAT: a multiRead that cannot be decoded has an empty list of results behind its error.
+    fn undecodable(&mut self, xid: Xid, op: OpCode, error: DecodeError, bytes: usize) -> Verdict {
+        tracing::debug!(peer = %self.client.peer, ?op, %error, "request cannot be decoded");
+        let header = ReplyHeader::new(xid, self.tree.last_zxid(), ErrorCode::MarshallingError);
+        frame::write(self.replies, |out| {
+            let mut w = Writer::new(out);
+            header.encode(&mut w);
+            if op == OpCode::MultiRead {
+                steps_end(&mut w);
+            }
+        });
+        self.replied(op, xid, bytes)
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all the others are read from the tree")]
+    fn answer(&mut self, xid: Xid, request: &Request<'_>, bytes: usize) -> Verdict {
+        match request {
+            Request::Auth { scheme, auth } => {
+                self.authenticate(xid, scheme.as_deref(), *auth, bytes)
+            }
+            Request::Sasl { .. } => {
+                // COMPAT: without SASL configured, success and a null token (`processSasl`).
+                response::reply(self.replies, xid, Zxid::ZERO, |out| {
+                    Response::Token(None).encode(&mut Writer::new(out));
+                    ErrorCode::Ok
+                });
+                self.sent(1);
+                Verdict::Answered(bytes)
+            }
+            Request::SetWatches(_) | Request::AddWatch { .. } | Request::Watches(_) => {
+                self.watch(xid, request, bytes)
+            }
+            _ => self.read(xid, request, bytes),
+        }
+    }
+
+    fn read(&mut self, xid: Xid, request: &Request<'_>, bytes: usize) -> Verdict {
+        let op = request.op();
+        let xid = if op == OpCode::Ping { Xid::PING } else { xid };
+        let session = self.client.session.as_ref().map_or(SessionId::NONE, |cell| cell.id);
+        let caller = Caller { session, identities: &self.client.identities };
+        let access = &self.shared.settings.access;
+        let (tree, mut watch) = (self.tree, None);
+        response::reply(self.replies, xid, tree.last_zxid(), |out| {
+            let served = read::serve(access, tree, request, &caller, out);
+            watch = served.watch;
+            served.code
+        });
+        let armed = match watch {
+            None => Ok(()),
+            Some(Arm::Data(path)) => self.watches.watch_data(self.id.bits(), path),
+            Some(Arm::Child(path)) => self.watches.watch_children(self.id.bits(), path),
+        };
+        self.client.watches |= watch.is_some();
+        match armed {
+            Ok(()) => self.replied(op, xid, bytes),
+            Err(error) => Verdict::Reject(error.to_string()),
+        }
+    }
+
+    /// What is asked of the watches: the events that were missed come before the reply.
+    fn watch(&mut self, xid: Xid, request: &Request<'_>, bytes: usize) -> Verdict {
+        let (id, zxid) = (self.id.bits(), self.tree.last_zxid());
+        self.client.watches = true;
+        let (replies, mut events) = (&mut *self.replies, 0);
+        let done = if let Request::SetWatches(set) = request {
+            let set = self.watches.set_watches(id, self.tree, set, |kind, path| {
+                events += 1;
+                response::event(replies, Zxid(-1), kind, path);
+            });
+            set.map(|()| response::empty(self.replies, xid, zxid, ErrorCode::Ok))
+        } else if let Request::AddWatch { path, mode } = request {
+            self.watches.add_watch(id, path, *mode).map(|()| {
+                response::reply(replies, xid, zxid, |out| {
+                    response::add_watch_body(out);
+                    ErrorCode::Ok
+                });
+            })
+        } else {
+            let Request::Watches(watches) = request else { return Verdict::Wait };
+            let found = self.watches.check_or_remove(id, watches);
+            response::empty(replies, xid, zxid, found.err().unwrap_or(ErrorCode::Ok));
+            Ok(())
+        };
+        self.sent(events);
+        match done {
+            Ok(()) => self.replied(request.op(), xid, bytes),
+            Err(error) => Verdict::Reject(error.to_string()),
+        }
+    }
+
+    fn replied(&mut self, op: OpCode, xid: Xid, bytes: usize) -> Verdict {
+        let latency_us = 0; // within this turn
+        let zxid = self.tree.last_zxid();
+        self.client.tally.replied(op, xid, zxid, latency_us, self.now);
+        self.recorder.request_latency_ms(0);
+        self.recorder.record_advanced(Advanced::Readlatency, 0);
+        self.sent(1);
+        Verdict::Answered(bytes)
+    }
+
+    fn sent(&mut self, packets: u64) {
+        self.recorder.packets_sent(packets);
+    }
+
+    fn authenticate(
+        &mut self,
+        xid: Xid,
+        scheme: Option<&str>,
+        auth: Option<&[u8]>,
+        bytes: usize,
+    ) -> Verdict {
+        let peer = self.client.peer.ip();
+        let known = &self.client.identities;
+        match access::authenticate(&self.shared.settings.access, peer, scheme, auth) {
+            Ok(added) if known.len() < IDENTITIES_MAX => {
+                let mut identities = known.to_vec();
+                for one in added {
+                    if !identities.contains(&one) {
+                        identities.push(one);
+                    }
+                }
+                self.client.identities = identities.into();
+                response::empty(self.replies, xid, Zxid::ZERO, ErrorCode::Ok);
+                self.sent(1);
+                Verdict::Answered(bytes)
+            }
+            Ok(_) => Verdict::Reject("it authenticates without end".into()),
+            Err(error) => {
+                tracing::warn!(%peer, scheme, %error, "authentication failed");
+                self.shared.auth_failed.fetch_add(1, Ordering::Relaxed);
+                self.last_word(xid, Zxid::ZERO, error.code())
+            }
+        }
+    }
+}

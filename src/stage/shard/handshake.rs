@@ -1,0 +1,122 @@
+//! A connection's first bytes: a four-letter word, or the connect request.
+
+use super::client::Phase;
+use super::serve::Step;
+use super::{Close, ConnectionId, Shard};
+use crate::ids::SessionId;
+use crate::metrics::Counter;
+use crate::request::session;
+use crate::stage::control::WordAsk;
+use crate::stage::message::{Ask, ConnectAsk, Origin};
+use crate::tree::Tree;
+use crate::wire::client::{ConnectRequest, ConnectResponse};
+use crate::wire::word::{FirstBytes, Word};
+use crate::wire::{Writer, frame};
+
+impl Shard {
+    /// The first four bytes are a word, or the length of a connect request.
+    pub(super) fn greet(&mut self, tree: &Tree, id: ConnectionId) -> Step {
+        let input = self.parts.reactor.input(id);
+        let Some(head) = input.first_chunk::<4>() else { return Step::Wait };
+        match FirstBytes::of(*head) {
+            FirstBytes::Length(_) => self.connect(tree, id),
+            FirstBytes::TelnetClose => {
+                self.close(id, Close::AfterFlush);
+                Step::Over
+            }
+            FirstBytes::Word(word) => {
+                let operand = input[4..].first_chunk().map(|bytes| i64::from_be_bytes(*bytes));
+                if word.operand_bytes() > 0 && operand.is_none() {
+                    return Step::Wait;
+                }
+                self.on_word(id, word, operand)
+            }
+        }
+    }
+
+    fn on_word(&mut self, id: ConnectionId, word: Word, operand: Option<i64>) -> Step {
+        self.recorder.packets_received(1);
+        let origin = Origin { shard: self.parts.index, connection: id };
+        let Some(client) = self.clients.get_mut(&id) else { return Step::Over };
+        client.phase = Phase::Word;
+        if self.parts.words.push(WordAsk { origin, word, operand }).is_err() {
+            self.close(id, Close::Now); // more words at once than anybody asks in earnest
+        }
+        self.parts.words.ring();
+        Step::Over
+    }
+
+    fn connect(&mut self, tree: &Tree, id: ConnectionId) -> Step {
+        let max = self.parts.shared.settings.frame_bytes_max;
+        let body = match frame::split(self.parts.reactor.input(id), max) {
+            Ok(Some((body, _))) => body,
+            Ok(None) => return Step::Wait,
+            Err(error) => return self.reject(id, &error.to_string()),
+        };
+        let bytes = frame::LENGTH_BYTES + body.len();
+        let request = match ConnectRequest::decode(body) {
+            Ok(request) => request,
+            Err(error) => return self.reject(id, &format!("not a connect request: {error}")),
+        };
+        let (seen, mine) = (request.last_zxid_seen, tree.last_zxid());
+        if seen > mine {
+            let what = format!("refused: it has seen {seen}, this server is at {mine}");
+            return self.reject(id, &what);
+        }
+        let known = request.session != SessionId::NONE;
+        if known && !session::password_matches(request.session, request.password) {
+            return self.refuse(id, request.session, request.read_only);
+        }
+        let ask = ConnectAsk {
+            origin: Origin { shard: self.parts.index, connection: id },
+            session: request.session,
+            timeout_ms: self.parts.shared.settings.session_timeouts.grant(request.timeout_ms),
+            read_only: request.read_only,
+        };
+        self.ask_to_connect(ask, bytes)
+    }
+
+    fn ask_to_connect(&mut self, ask: ConnectAsk, bytes: usize) -> Step {
+        let id = ask.origin.connection;
+        if self.parts.asks.push(Ask::Connect(ask)).is_err() {
+            self.is_stalled = true;
+            return Step::Wait;
+        }
+        self.is_asking = true;
+        self.recorder.add(Counter::ConnectionRequestCount, 1);
+        self.recorder.packets_received(1);
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.phase = Phase::Connecting;
+            client.tally.received += 1;
+            client.tally.timeout_ms = ask.timeout_ms;
+        }
+        self.parts.reactor.consume(id, bytes);
+        Step::Wait
+    }
+
+    /// Says that the session is not valid, then closes: silence would make the client try for
+    /// ever.
+    fn refuse(&mut self, id: ConnectionId, session: SessionId, read_only: Option<bool>) -> Step {
+        if let Some(client) = self.clients.get(&id) {
+            self.complain(client.peer, &format!("wrong password for session {session}"));
+        }
+        if let Some(outbox) = self.parts.reactor.outbox(id) {
+            let response = ConnectResponse::invalid(read_only);
+            frame::write(outbox, |out| response.encode(&mut Writer::new(out)));
+        }
+        self.close(id, Close::AfterFlush);
+        Step::Over
+    }
+
+    /// Closes without a byte: what the client sent can have no answer.
+    pub(super) fn reject(&mut self, id: ConnectionId, what: &str) -> Step {
+        if let Some(client) = self.clients.get(&id) {
+            if client.session.is_none() {
+                self.recorder.add(Counter::UnsuccessfulHandshake, 1);
+            }
+            self.complain(client.peer, what);
+        }
+        self.close(id, Close::AfterFlush);
+        Step::Over
+    }
+}

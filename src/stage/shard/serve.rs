@@ -1,0 +1,139 @@
+//! Whose turn it is, and how far it gets.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::client::Phase;
+use super::desk::{Desk, Verdict};
+use super::{Close, ConnectionId, Shard};
+use crate::limits::{OUTBOX_BYTES_PAUSE, REQUESTS_PER_TURN_MAX};
+use crate::tree::Tree;
+
+/// What came of looking at a connection's input.
+pub(super) enum Step {
+    /// A frame was dealt with; look again.
+    Next,
+    /// There is nothing to do until something happens.
+    Wait,
+    /// The connection is being closed.
+    Over,
+}
+
+impl Shard {
+    /// Drains the batches, then serves every connection that has input, under one read lock.
+    pub(super) fn serve_ready(&mut self) {
+        self.is_stalled = false;
+        self.tell_gone();
+        if self.ready.is_empty() && self.parts.batches.is_empty() {
+            return;
+        }
+        let shared = Arc::clone(&self.parts.shared);
+        let tree = shared.tree.read();
+        self.deliver();
+        // Those that become ready meanwhile have their turn in the next round.
+        for _ in 0..self.ready.len() {
+            let Some(id) = self.ready.pop_front() else { break };
+            self.serve(&tree, id);
+        }
+        // Before the lock is let go: the zab thread asks under the write side who watches.
+        shared.watches[self.parts.index].store(self.watches.summary().watches, Ordering::Relaxed);
+    }
+
+    fn serve(&mut self, tree: &Tree, id: ConnectionId) {
+        match self.clients.get_mut(&id) {
+            Some(client) => client.is_ready = false,
+            None => return,
+        }
+        let mut is_unfinished = true;
+        for _ in 0..REQUESTS_PER_TURN_MAX {
+            if self.has_too_much_to_read(id) {
+                is_unfinished = false;
+                break;
+            }
+            match self.step(tree, id) {
+                Step::Next => {}
+                Step::Wait => {
+                    is_unfinished = self.is_stalled;
+                    break;
+                }
+                Step::Over => return,
+            }
+        }
+        self.post_replies(id);
+        if is_unfinished {
+            self.make_ready(id); // others first
+        }
+    }
+
+    fn step(&mut self, tree: &Tree, id: ConnectionId) -> Step {
+        match self.clients.get(&id).map(|client| client.phase) {
+            Some(Phase::Fresh) => self.greet(tree, id),
+            Some(Phase::Open) => self.serve_frame(tree, id),
+            Some(Phase::Word | Phase::Connecting | Phase::Closing) | None => Step::Wait,
+        }
+    }
+
+    /// A client that does not read its replies is not read either.
+    fn has_too_much_to_read(&mut self, id: ConnectionId) -> bool {
+        if self.parts.reactor.outbox_bytes(id) + self.replies.len() <= OUTBOX_BYTES_PAUSE {
+            return false;
+        }
+        self.post_replies(id);
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.is_paused = true;
+            self.parts.reactor.pause(id);
+        }
+        true
+    }
+
+    fn serve_frame(&mut self, tree: &Tree, id: ConnectionId) -> Step {
+        let Some(client) = self.clients.get_mut(&id) else { return Step::Over };
+        let shared = &self.parts.shared;
+        let mut desk = Desk {
+            shared,
+            tree,
+            id,
+            client,
+            watches: &mut self.watches,
+            replies: &mut self.replies,
+            now: self.now,
+            recorder: &self.recorder,
+        };
+        match desk.decide(self.parts.reactor.input(id)) {
+            Verdict::Wait => Step::Wait,
+            Verdict::Answered(bytes) => {
+                self.parts.reactor.consume(id, bytes);
+                Step::Next
+            }
+            Verdict::AnsweredLast => {
+                self.post_replies(id);
+                self.close(id, Close::AfterFlush);
+                Step::Over
+            }
+            Verdict::Submit { bytes, xid, op, body } => {
+                if self.submit(id, (xid, op), body) {
+                    self.parts.reactor.consume(id, bytes);
+                    return Step::Next;
+                }
+                if let Some(client) = self.clients.get_mut(&id) {
+                    client.order.withdraw();
+                }
+                Step::Wait
+            }
+            Verdict::Reject(what) => {
+                self.post_replies(id);
+                self.reject(id, &what)
+            }
+        }
+    }
+
+    /// What was answered goes to the connection's outbox, in one piece.
+    fn post_replies(&mut self, id: ConnectionId) {
+        if !self.replies.is_empty() {
+            if let Some(outbox) = self.parts.reactor.outbox(id) {
+                outbox.extend_from_slice(&self.replies);
+            }
+            self.replies.clear();
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Writes on their way to the zab thread.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::client::{Asked, Client};
+use super::{ConnectionId, Shard};
+use crate::ids::{SessionId, Xid};
+use crate::stage::message::{Ask, Origin, WriteAsk};
+use crate::wire::OpCode;
+
+impl Shard {
+    /// Hands a write to the zab thread; false if its queue is full, and nothing has happened.
+    pub(super) fn submit(
+        &mut self,
+        id: ConnectionId,
+        (xid, op): (Xid, OpCode),
+        body: Box<[u8]>,
+    ) -> bool {
+        let Some(client) = self.clients.get_mut(&id) else { return true };
+        let Some(session) = &client.session else { return true };
+        let ask = WriteAsk {
+            origin: Origin { shard: self.parts.index, connection: id },
+            session: session.id,
+            xid,
+            op,
+            body,
+            identities: Arc::clone(&client.identities),
+        };
+        if self.parts.asks.push(Ask::Write(ask)).is_err() {
+            self.is_stalled = true;
+            return false;
+        }
+        self.is_asking = true;
+        self.parts.shared.outstanding.fetch_add(1, Ordering::Relaxed);
+        client.asked.push_back(Asked { xid, op, at_us: self.now_us });
+        true
+    }
+
+    /// The zab thread learns that a session's connection is gone, and takes its unanswered
+    /// writes off the count of those in flight.
+    pub(super) fn forget(&mut self, id: ConnectionId, client: &Client) {
+        self.parts.shared.outstanding.fetch_sub(client.asked.len(), Ordering::Relaxed);
+        if let Some(session) = &client.session {
+            self.tell_gone_of(id, session.id);
+        }
+    }
+
+    pub(super) fn tell_gone_of(&mut self, id: ConnectionId, session: SessionId) {
+        let origin = Origin { shard: self.parts.index, connection: id };
+        self.gone.push_back((origin, session));
+        self.tell_gone();
+    }
+
+    /// Tells of connections that went, as far as there is room; the rest waits for the next turn.
+    pub(super) fn tell_gone(&mut self) {
+        while let Some((origin, session)) = self.gone.front().copied() {
+            if self.parts.asks.push(Ask::Gone(origin, session)).is_err() {
+                self.is_stalled = true;
+                return;
+            }
+            self.is_asking = true;
+            self.gone.pop_front();
+        }
+    }
+}

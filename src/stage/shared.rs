@@ -1,0 +1,187 @@
+//! What all threads of one server see.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::SyncSender;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::clock::Clock;
+use crate::error::Fatal;
+use crate::ids::Millis;
+use crate::metrics::Metrics;
+use crate::request::access::AccessConfig;
+use crate::request::session::TimeoutRange;
+use crate::stage::queue::Bell;
+use crate::tree::Tree;
+
+/// What the stages need of the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Longest frame accepted (`jute.maxbuffer`).
+    pub frame_bytes_max: u32,
+    /// What a client may negotiate.
+    pub session_timeouts: TimeoutRange,
+    /// Granularity of session expiry.
+    pub tick_time_ms: i32,
+    /// Connections of one address; 0 for any number.
+    pub connections_per_address_max: usize,
+    /// Connections in all; 0 for any number.
+    pub connections_max: usize,
+    /// Writes in flight, above which a connection that has one may not add another.
+    pub outstanding_max: usize,
+    /// How long a connection may stay without a session.
+    pub sessionless_ms: i64,
+    /// Who may do what.
+    pub access: AccessConfig,
+    /// Txns between snapshots.
+    pub snap_count: u32,
+    /// Bytes of log between snapshots.
+    pub snap_bytes: Option<u64>,
+    /// Between two looks for containers and TTL nodes to delete.
+    pub reap_interval_ms: u32,
+    /// Their pace.
+    pub reap_per_minute_max: u32,
+    /// A container that never had a child goes after this; 0 for never.
+    pub container_never_used: Millis,
+}
+
+/// Shared by all threads of one server.
+pub struct Shared {
+    /// The replicated state: one writer, the zab thread.
+    pub tree: RwLock<Tree>,
+    /// Never change while the server runs.
+    pub settings: Settings,
+    /// Counters and latencies.
+    pub metrics: Metrics,
+    /// Writes submitted and not answered.
+    pub outstanding: AtomicUsize,
+    /// Credentials that were refused.
+    pub auth_failed: AtomicU64,
+    /// Each shard's watches. Stored under the read side of the tree's lock, read under its write
+    /// side: where there are none, changes need not be told.
+    pub watches: Vec<AtomicUsize>,
+    /// Who is connected.
+    pub admission: Admission,
+    /// Milliseconds since the server's start.
+    pub clock: Clock,
+    stopping: AtomicBool,
+    /// To the control thread, which ends the process. One message is enough.
+    failures: SyncSender<Fatal>,
+    has_failed: AtomicBool,
+    control: Arc<dyn Bell>,
+}
+
+impl Shared {
+    /// What `shards` shards and the others share. A failure that ends the process is sent to
+    /// `failures`, and `control` is rung.
+    pub fn new(
+        tree: Tree,
+        settings: Settings,
+        shards: usize,
+        clock: Clock,
+        (failures, control): (SyncSender<Fatal>, Arc<dyn Bell>),
+    ) -> Self {
+        Self {
+            tree: RwLock::new(tree),
+            settings,
+            metrics: Metrics::new(),
+            outstanding: AtomicUsize::new(0),
+            auth_failed: AtomicU64::new(0),
+            watches: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
+            admission: Admission::default(),
+            clock,
+            stopping: AtomicBool::new(false),
+            failures,
+            has_failed: AtomicBool::new(false),
+            control,
+        }
+    }
+
+    /// Whether the server is stopping.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// No new work from here on.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// The process cannot go on: says so, and has it ended.
+    pub fn fail(&self, fatal: Fatal) {
+        tracing::error!("{fatal}");
+        let _ = self.failures.try_send(fatal); // full: the end is under way already
+        self.has_failed.store(true, Ordering::Release);
+        self.control.ring();
+    }
+
+    /// Whether the process is to end.
+    pub fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire)
+    }
+
+    /// Watches of all shards.
+    pub fn watch_count(&self) -> usize {
+        self.watches.iter().map(|watches| watches.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// Counts connections against their limits. Locked at accept and close only.
+#[derive(Debug, Default)]
+pub struct Admission {
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    total: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// Why a connection is turned away.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Excess {
+    /// `maxClientCnxns` connections of this address.
+    Address,
+    /// `maxCnxns` connections in all.
+    Total,
+}
+
+impl Admission {
+    /// Counts a connection in, or says which limit it exceeds.
+    pub fn enter(&self, address: IpAddr, settings: &Settings) -> Result<(), Excess> {
+        let mut open = self.open.lock();
+        let total_max = settings.connections_max;
+        if total_max > 0 && open.total >= total_max {
+            return Err(Excess::Total);
+        }
+        let of_address = open.by_address.get(&address).copied().unwrap_or_default();
+        let address_max = settings.connections_per_address_max;
+        if address_max > 0 && of_address >= address_max {
+            return Err(Excess::Address);
+        }
+        open.total += 1;
+        open.by_address.insert(address, of_address + 1);
+        Ok(())
+    }
+
+    /// Counts a connection out.
+    pub fn leave(&self, address: IpAddr) {
+        let mut open = self.open.lock();
+        open.total = open.total.saturating_sub(1);
+        if let Some(count) = open.by_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                open.by_address.remove(&address);
+            }
+        }
+    }
+
+    /// Connections open now.
+    pub fn total(&self) -> usize {
+        self.open.lock().total
+    }
+}

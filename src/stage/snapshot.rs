@@ -1,0 +1,118 @@
+//! The snapshot stage: writes point-in-time images in the background.
+//!
+//! Thread: `snapshot`, niced, unpinned. In: an image the zab thread has begun. Out: a file.
+//! Takes the read side of the tree's lock for one bounded chunk at a time, and does its reading,
+//! compressing and writing outside: no request waits for a snapshot longer than for a flush.
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use crate::error::{ExitCode, Fatal};
+use crate::limits::{SNAPSHOT_CHUNK_BYTES, SNAPSHOT_CHUNK_NODES};
+use crate::log::Error;
+use crate::log::snapshot::{Compression, DigestTrailer, SnapshotFile, SnapshotWriter, Trailers};
+use crate::metrics::{Basic, Counter, Recorder};
+use crate::stage::shared::Shared;
+use crate::tree::image::{Image, Progress};
+use crate::wire::txn::DIGEST_VERSION;
+
+/// Write this image.
+pub struct SnapshotAsk {
+    /// Begun by the zab thread.
+    pub image: Image,
+}
+
+/// Why a snapshot could not be taken.
+#[derive(Debug)]
+pub enum Failure {
+    /// Making or finishing the file.
+    Log(Error),
+    /// Writing to it.
+    Write(io::Error),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log(error) => error.fmt(f),
+            Self::Write(error) => write!(f, "cannot write a snapshot: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// How snapshots are written.
+#[derive(Clone, Debug)]
+pub struct SnapshotOptions {
+    /// `version-2` of `dataDir`.
+    pub snap_dir: PathBuf,
+    /// Of new files.
+    pub compression: Compression,
+    /// `zookeeper.serializeLastProcessedZxid.enabled`.
+    pub zxid_trailer: bool,
+}
+
+/// Writes images as they come, until nobody can send one any more.
+pub fn run(asks: &Receiver<SnapshotAsk>, shared: &Arc<Shared>, options: &SnapshotOptions) {
+    let recorder = shared.metrics.recorder();
+    for ask in asks {
+        if let Err(error) = take(&ask.image, shared, options, &recorder) {
+            shared.fail(Fatal::new(ExitCode::Snapshot, error));
+            return;
+        }
+    }
+}
+
+fn take(
+    image: &Image,
+    shared: &Shared,
+    options: &SnapshotOptions,
+    recorder: &Recorder,
+) -> Result<(), Failure> {
+    let start = shared.clock.micros();
+    let written = write(image, shared, options);
+    let garbage = shared.tree.write().end_image();
+    drop(garbage); // after the lock
+    let file = written?;
+    let millis = (shared.clock.micros() - start) / 1000;
+    recorder.record(Basic::Snapshottime, millis);
+    recorder.add(Counter::SnapCount, 1);
+    tracing::info!(file = %file.path.display(), millis, "snapshot taken");
+    Ok(())
+}
+
+/// Writes one image to a file of its own.
+///
+/// # Errors
+/// The disk's; what was written of the file is removed.
+pub fn write(
+    image: &Image,
+    shared: &Shared,
+    options: &SnapshotOptions,
+) -> Result<SnapshotFile, Failure> {
+    let file = SnapshotWriter::create(&options.snap_dir, image.zxid, options.compression);
+    let mut file = file.map_err(Failure::Log)?;
+    let mut chunk = Vec::with_capacity(2 * SNAPSHOT_CHUNK_BYTES);
+    image.encode_tables(&mut chunk);
+    let mut walker = image.walker();
+    let mut progress = Progress::More;
+    while progress == Progress::More {
+        {
+            let tree = shared.tree.read();
+            progress = walker.append(&tree, &mut chunk, SNAPSHOT_CHUNK_NODES, SNAPSHOT_CHUNK_BYTES);
+        }
+        file.write_all(&chunk).map_err(Failure::Write)?;
+        chunk.clear();
+    }
+    let zxid = image.zxid;
+    let trailer = |digest| DigestTrailer { zxid, version: DIGEST_VERSION, digest };
+    let trailers = Trailers {
+        digest: image.digest.map(trailer),
+        last_zxid: options.zxid_trailer.then_some(zxid),
+    };
+    file.finish(&trailers).map_err(Failure::Log)
+}

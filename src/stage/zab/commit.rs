@@ -1,0 +1,101 @@
+//! From commits to the tree, and to what the shards are told.
+
+use super::ZabStage;
+use crate::ids::SessionId;
+use crate::metrics::Counter;
+use crate::reply::response::{self, Fate};
+use crate::stage::message::{ConnectAsk, Entry, Origin};
+use crate::tree::{Change, Outcome};
+use crate::wire::txn::Record;
+use crate::zab::Proposal;
+
+/// What a proposal is to be answered with.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Pending {
+    /// A client's write.
+    Client(Origin),
+    /// A new session, for this connection.
+    Connect(ConnectAsk, SessionId),
+    /// The server's own: nobody waits.
+    Own,
+}
+
+impl ZabStage {
+    /// Applies up to `max` commits under one hold of the write lock.
+    pub(super) fn apply_committed(&mut self, max: usize) {
+        if self.committed.is_empty() {
+            return;
+        }
+        let shared = std::sync::Arc::clone(&self.parts.shared);
+        let mut tree = shared.tree.write();
+        let mut changes = Vec::new();
+        for _ in 0..max {
+            let Some(proposal) = self.committed.pop_front() else { break };
+            let record = Record::decode(&proposal.record).expect("prepare encoded it");
+            let watched = shared.watch_count() > 0;
+            let outcome = tree.apply(&record, watched.then_some(&mut changes));
+            self.tell_changes(&mut changes);
+            self.answer(&record, &outcome);
+            self.settle(&proposal);
+        }
+        self.consider_snapshot(&mut tree);
+        self.push_batches();
+    }
+
+    fn settle(&mut self, proposal: &Proposal) {
+        self.preparer.applied(proposal.zxid);
+        self.bytes_in_flight -= proposal.record.len();
+        self.chores.count_txn(proposal.record.len());
+        self.recorder.add(Counter::CommitCount, 1);
+    }
+
+    /// Each shard that has watches gets each change.
+    fn tell_changes(&mut self, changes: &mut Vec<Change>) {
+        let shared = &self.parts.shared;
+        for change in changes.drain(..) {
+            for (batch, watches) in self.batches.iter_mut().zip(&shared.watches) {
+                if watches.load(std::sync::atomic::Ordering::Relaxed) > 0 {
+                    batch.entries.push(Entry::Change(change.clone()));
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, record: &Record<'_>, outcome: &Outcome<'_>) {
+        let pending = self.pending.pop_front().expect("each proposal has its answer waiting");
+        let author = record.header.session;
+        let closed = matches!(outcome, Outcome::SessionClosed);
+        match pending {
+            Pending::Client(origin) => {
+                self.reply(origin, record, outcome);
+                if closed {
+                    self.part(author, Some(origin));
+                }
+            }
+            Pending::Connect(ask, session) => self.attach(ask, session),
+            Pending::Own if closed => self.part(author, None),
+            Pending::Own => {}
+        }
+    }
+
+    fn reply(&mut self, origin: Origin, record: &Record<'_>, outcome: &Outcome<'_>) {
+        let batch = &mut self.batches[origin.shard];
+        let start = batch.bytes.len();
+        let fate = response::written(&mut batch.bytes, record, outcome);
+        let (id, zxid) = (origin.connection, record.header.zxid);
+        let range = start..batch.bytes.len();
+        batch.entries.push(match fate {
+            Fate::Keep => Entry::Reply(id, zxid, range),
+            Fate::CloseAfter => Entry::Closed(id, zxid, range),
+            Fate::CloseSilently => Entry::Cut(id),
+        });
+    }
+
+    /// The session is no more: its connection, unless it is `asking`, is cut.
+    fn part(&mut self, session: SessionId, asking: Option<Origin>) {
+        let owner = self.sessions.remove(session);
+        if let Some(origin) = owner.filter(|owner| Some(*owner) != asking) {
+            self.batches[origin.shard].entries.push(Entry::Cut(origin.connection));
+        }
+    }
+}

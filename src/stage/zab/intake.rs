@@ -1,0 +1,77 @@
+//! From asks to proposals.
+
+use super::ZabStage;
+use super::commit::Pending;
+use crate::limits::{PROPOSAL_BYTES_IN_FLIGHT_MAX, PROPOSALS_IN_FLIGHT_MAX, PROPOSALS_RESERVED};
+use crate::request::prepare::{Author, Stamp, Standing, Write};
+use crate::stage::message::{Ask, WriteAsk};
+use crate::wire::{ErrorCode, OpCode};
+use crate::zab::{Input, Proposal};
+
+impl ZabStage {
+    /// Takes asks from the shards in turn, up to `max` of them; returns how many.
+    pub(super) fn take_in(&mut self, max: usize) -> usize {
+        let mut taken = 0;
+        let mut empty = 0;
+        while taken < max && empty < self.parts.asks.len() && self.has_room() {
+            self.next_shard = (self.next_shard + 1) % self.parts.asks.len();
+            match self.parts.asks[self.next_shard].pop() {
+                Some(ask) => {
+                    self.take(ask);
+                    taken += 1;
+                    empty = 0;
+                }
+                None => empty += 1,
+            }
+        }
+        taken
+    }
+
+    /// Room in the log's queue for one more, and for the server's own that do not ask.
+    fn has_room(&self) -> bool {
+        self.zab.outstanding() < PROPOSALS_IN_FLIGHT_MAX - PROPOSALS_RESERVED
+            && self.bytes_in_flight < PROPOSAL_BYTES_IN_FLIGHT_MAX
+    }
+
+    fn take(&mut self, ask: Ask) {
+        match ask {
+            Ask::Connect(ask) => self.connect(ask),
+            Ask::Gone(origin, session) => self.sessions.detach(session, origin),
+            Ask::Write(ask) => self.write(&ask),
+        }
+    }
+
+    fn write(&mut self, ask: &WriteAsk) {
+        let is_alive = self.sessions.tracker.is_alive(ask.session);
+        let author = Author {
+            session: ask.session,
+            cxid: ask.xid,
+            identities: &ask.identities,
+            standing: if is_alive {
+                Standing::Global
+            } else {
+                Standing::Refused(ErrorCode::SessionExpired)
+            },
+        };
+        if ask.op == OpCode::CloseSession {
+            self.sessions.tracker.set_closing(ask.session);
+        }
+        let write = Write::decode(ask.op, &ask.body);
+        self.propose(&author, write, Pending::Client(ask.origin));
+    }
+
+    /// Prepares a txn and proposes it. What fails is proposed as a failure: it has its place in
+    /// history, and so its reply has its place in order.
+    pub(super) fn propose(&mut self, author: &Author<'_>, write: Write<'_>, pending: Pending) {
+        let stamp = Stamp { zxid: self.zab.next_zxid(), time: crate::clock::wall() };
+        self.record.clear();
+        {
+            let tree = self.parts.shared.tree.read();
+            self.preparer.prepare(&tree, author, stamp, write, &mut self.record);
+        }
+        self.bytes_in_flight += self.record.len();
+        let proposal = Proposal { zxid: stamp.zxid, record: self.record.as_slice().into() };
+        self.pending.push_back(pending);
+        self.step(Input::Propose(proposal));
+    }
+}

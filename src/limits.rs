@@ -29,6 +29,21 @@ pub const METRIC_KEYS_MAX: usize = 64;
 
 const _: () = assert!(OUTBOX_BYTES_PAUSE < OUTBOX_BYTES_MAX, "a client is paused before it is cut");
 
+/// Bytes read and thrown away from a peer after the end of the stream was sent to it.
+pub const DRAIN_BYTES_MAX: u32 = 256 << 10;
+
+/// How long a closing connection may go without getting on.
+pub const CLOSE_STALL_MS_MAX: u64 = 2000;
+
+/// How long accepting rests after it failed for want of descriptors or memory.
+pub const ACCEPT_BACKOFF_MS: u64 = 100;
+
+/// A vector that grew larger is freed instead of kept for reuse, so that idle connections are small.
+pub const POOL_VECTOR_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of vectors that a reactor keeps for reuse.
+pub const POOL_BYTES_MAX: usize = 4 << 20;
+
 /// Sessions a server keeps; past it a new client is refused and tries elsewhere.
 pub const SESSIONS_MAX: usize = 4 << 20;
 

@@ -5,6 +5,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with};
@@ -81,6 +82,64 @@ impl Listener {
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+/// A listener that a reactor accepts from.
+#[derive(Debug)]
+pub(super) struct Accepting {
+    listener: Listener,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    Armed,
+    /// Out of descriptors or memory: accepting at once would fail at once.
+    Resting {
+        until: Duration,
+    },
+    /// Being closed, while its accept is cancelled.
+    Stopping,
+}
+
+impl Accepting {
+    /// For a listener whose accept was submitted.
+    pub(super) fn new(listener: Listener) -> Self {
+        Self { listener, state: State::Armed }
+    }
+
+    /// Wants no more; whether it can go at once, as no accept is in flight.
+    pub(super) fn stop(&mut self) -> bool {
+        let is_resting = self.is_resting();
+        self.state = State::Stopping;
+        is_resting
+    }
+
+    /// Whether it goes with its accept.
+    pub(super) fn is_over(&self) -> bool {
+        self.state == State::Stopping
+    }
+
+    pub(super) fn is_resting(&self) -> bool {
+        self.retry_at().is_some()
+    }
+
+    pub(super) fn retry_at(&self) -> Option<Duration> {
+        match self.state {
+            State::Resting { until } => Some(until),
+            State::Armed | State::Stopping => None,
+        }
+    }
+
+    pub(super) fn rest_until(&mut self, until: Duration) {
+        self.state = State::Resting { until };
+    }
+
+    /// What to accept from, now.
+    pub(super) fn rearm(&mut self) -> BorrowedFd<'_> {
+        self.state = State::Armed;
+        self.listener.fd()
     }
 }
 

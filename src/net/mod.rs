@@ -9,14 +9,21 @@
 //! INVARIANT: memory lent to the kernel is neither freed nor touched before its completion was reaped.
 //! INVARIANT: each `Accepted` is followed by exactly one `Closed`; after it the id means nothing.
 
-#![allow(dead_code, reason = "skeleton")]
-
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use crate::limits;
+
+mod buffer;
+mod connection;
 mod error;
 mod listener;
 mod reactor;
+mod ring;
+#[cfg(test)]
+mod tests;
+mod traffic;
 mod waker;
 
 pub use error::{Features, NetError, Obstacle, OsError};
@@ -57,6 +64,11 @@ impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}#{}", self.key, self.generation)
     }
+}
+
+/// The place of something that has a descriptor, and of which there are no more than descriptors.
+fn slot_key(key: usize) -> u32 {
+    u32::try_from(key).expect("a process has fewer than 2^32 descriptors")
 }
 
 /// Names one listener of one [`Reactor`].
@@ -145,17 +157,20 @@ pub struct Options {
     pub input_bytes_max: usize,
     /// An outbox that held more than this reports [`Event::Drained`] when it is empty again.
     pub drained_above: usize,
+    /// A connection closed after flush is given up when it has not got on for so long.
+    pub close_stall: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        let frame = crate::limits::FRAME_BYTES_MAX_DEFAULT as usize;
+        let frame = limits::FRAME_BYTES_MAX_DEFAULT as usize;
         Self {
             ring_entries: 1024,
             buffers: 512,
             buffer_bytes: 4096,
             input_bytes_max: frame + (64 << 10),
             drained_above: 64 << 10,
+            close_stall: Duration::from_millis(limits::CLOSE_STALL_MS_MAX),
         }
     }
 }

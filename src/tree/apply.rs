@@ -217,17 +217,34 @@ impl Tree {
         let Some(id) = self.find_id(path).filter(|id| *id != parent) else {
             return ErrorCode::NoNode.into();
         };
-        let node = self.node(id);
-        if node.child_count() > 0 {
-            // The children are from later than this txn, so the node is too: it was deleted,
-            // created anew and then written to the snapshot. Java orphans the children here.
-            return ErrorCode::NotEmpty.into();
+        self.delete_below(at, id);
+        self.delete_leaf(at, id, path);
+        Outcome::Deleted
+    }
+
+    /// A node that is deleted had no children when that was decided. Those it has here are from
+    /// later, and so is the node: it was deleted, created anew and then written to the snapshot.
+    /// The log has the creates of all of them. (Java orphans the children, and forgets whose they
+    /// are when they are created again.)
+    fn delete_below(&mut self, at: &mut Context<'_>, id: NodeId) {
+        let mut below = self.node(id).child_ids().to_vec();
+        let mut next = 0;
+        while let Some(id) = below.get(next) {
+            below.extend_from_slice(self.node(*id).child_ids());
+            next += 1;
         }
+        for id in below.into_iter().rev() {
+            let path = self.node(id).path().to_owned();
+            self.delete_leaf(at, id, &path);
+        }
+    }
+
+    fn delete_leaf(&mut self, at: &mut Context<'_>, id: NodeId, path: &str) {
+        let node = self.node(id);
         let data_len = node.data_len();
-        self.note(at, ChangeKind::Deleted, path, node.acl, Some(parent));
+        self.note(at, ChangeKind::Deleted, path, node.acl, Some(node.parent));
         self.remove(id);
         self.quota_on_delete(path, data_len);
-        Outcome::Deleted
     }
 
     fn set_data<'r>(
@@ -274,7 +291,8 @@ impl Tree {
         for path in paths {
             self.delete(at, path);
         }
-        let left: Vec<String> = self.ephemerals(at.session).map(str::to_owned).collect();
+        let mut left: Vec<String> = self.ephemerals(at.session).map(str::to_owned).collect();
+        left.sort_unstable(); // ids differ between servers
         for path in left {
             self.delete(at, &path);
         }

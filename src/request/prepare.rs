@@ -6,7 +6,9 @@
 //! INVARIANT: the state and digest foreseen here are the tree's own once the txn is applied.
 //! Source: `PrepRequestProcessor`, `ZooKeeperServer.checkQuota`.
 
+mod change;
 mod create;
+mod delete;
 mod multi;
 mod outstanding;
 mod session;
@@ -15,10 +17,9 @@ use std::borrow::Cow;
 
 use self::outstanding::{Outstanding, State};
 use super::access::{self, AccessConfig, Identity};
-use super::path;
 use crate::ids::{Millis, SessionId, Xid, Zxid};
 use crate::tree::digest::{Prefix, is_digested};
-use crate::tree::{NodeKind, SharedAcl, Tree, TreeOptions};
+use crate::tree::{SharedAcl, Tree, TreeOptions};
 use crate::wire::record::perms;
 use crate::wire::request::Request;
 use crate::wire::txn::{DIGEST_VERSION, Record, Txn, TxnDigest, TxnHeader};
@@ -37,6 +38,8 @@ pub struct PrepareConfig {
     pub reconfig: bool,
     /// `zookeeper.closeSessionTxn.enabled`: a closeSession lists the paths it deletes.
     pub close_session_lists_paths: bool,
+    /// `znode.container.maxNeverUsedIntervalMs`; 0 is never.
+    pub container_never_used_max: Millis,
 }
 
 impl Default for PrepareConfig {
@@ -47,6 +50,7 @@ impl Default for PrepareConfig {
             enforce_quota: false,
             reconfig: false,
             close_session_lists_paths: true,
+            container_never_used_max: Millis(0),
         }
     }
 }
@@ -282,122 +286,11 @@ impl Preparer {
         self.outstanding.put(step.tree, step.stamp.zxid, path, was, state);
     }
 
-    fn delete<'r>(
-        &mut self,
-        step: &Step<'_>,
-        path: Cow<'r, str>,
-        version: i32,
-    ) -> Result<(OpCode, Txn<'r>), ErrorCode> {
-        step.author.check_session()?;
-        let parent_path = path::parent_for_delete(&path)?;
-        let parent = self.find(step, parent_path)?;
-        self.permit(step, &parent, perms::DELETE)?;
-        let node = self.find(step, &path)?;
-        next_version(node.stat.version, version)?;
-        if node.children > 0 {
-            return Err(ErrorCode::NotEmpty);
-        }
-        self.remove(step, &path, &node, parent);
-        Ok((OpCode::Delete, Txn::Delete { path }))
-    }
-
-    /// Takes a node from its parent.
-    fn remove(&mut self, step: &Step<'_>, path: &str, node: &State, mut parent: State) {
-        let was = parent.digest;
-        parent.children -= 1;
-        parent.stat.pzxid = step.stamp.zxid.0;
-        self.put(step, path::parent(path), was, parent);
-        self.outstanding.delete(step.tree, step.stamp.zxid, path, node);
-    }
-
-    /// The reaper's: it looked a while ago, so what it saw is looked at again.
-    ///
-    /// Java deletes whatever childless node is there by now, unless it is an ephemeral; here a
-    /// client's own new node, or one that was set since, stays.
-    fn delete_container<'r>(
-        &mut self,
-        step: &Step<'_>,
-        path: Cow<'r, str>,
-    ) -> Result<(OpCode, Txn<'r>), ErrorCode> {
-        let parent_path = path::parent_for_delete(&path)?;
-        let node = self.find(step, &path)?;
-        if node.children > 0 {
-            return Err(ErrorCode::NotEmpty);
-        }
-        match node.kind {
-            NodeKind::Container => {}
-            NodeKind::Ttl if node.stat.mtime < step.stamp.time.0 => {}
-            NodeKind::Ttl | NodeKind::Persistent | NodeKind::Ephemeral => {
-                return Err(ErrorCode::BadVersion);
-            }
-        }
-        let parent = self.find(step, parent_path)?;
-        self.remove(step, &path, &node, parent);
-        Ok((OpCode::DeleteContainer, Txn::Delete { path }))
-    }
-
-    fn set_data<'r>(
-        &mut self,
-        step: &Step<'_>,
-        path: Cow<'r, str>,
-        data: Option<&'r [u8]>,
-        version: i32,
-    ) -> Result<(OpCode, Txn<'r>), ErrorCode> {
-        step.author.check_session()?;
-        path::check(&path)?;
-        let mut node = self.find(step, &path)?;
-        self.permit(step, &node, perms::WRITE)?;
-        self.check_quota(step, &path, 0, signed(length(data)) - signed(node.data_len))?;
-        let version = next_version(node.stat.version, version)?;
-        let was = node.digest;
-        node.stat.version = version;
-        node.stat.mtime = step.stamp.time.0;
-        node.stat.mzxid = step.stamp.zxid.0;
-        self.set_contents(&mut node, &path, data);
-        self.put(step, &path, was, node);
-        Ok((OpCode::SetData, Txn::SetData { path, data, version }))
-    }
-
     fn set_contents(&self, node: &mut State, path: &str, data: Option<&[u8]>) {
         node.data_len = length(data);
         if self.config.tree.digest && is_digested(path) {
             node.prefix = Prefix::new(path, data);
         }
-    }
-
-    fn set_acl<'r>(
-        &mut self,
-        step: &Step<'_>,
-        path: Cow<'r, str>,
-        acl: Vec<Acl<'r>>,
-        version: i32,
-    ) -> Result<(OpCode, Txn<'r>), ErrorCode> {
-        step.author.check_session()?;
-        path::check(&path)?;
-        let acl = self.fixup(step, acl)?;
-        let mut node = self.find(step, &path)?;
-        self.permit(step, &node, perms::ADMIN)?;
-        let version = next_version(node.stat.aversion, version)?;
-        let was = node.digest;
-        node.stat.aversion = version;
-        node.acl = self.share(&acl);
-        self.put(step, &path, was, node);
-        Ok((OpCode::SetAcl, Txn::SetAcl { path, acl, version }))
-    }
-
-    /// COMPAT: the txn of a check carries the version after the one that was checked.
-    fn check<'r>(
-        &self,
-        step: &Step<'_>,
-        path: Cow<'r, str>,
-        version: i32,
-    ) -> Result<(OpCode, Txn<'r>), ErrorCode> {
-        step.author.check_session()?;
-        path::check(&path)?;
-        let node = self.find(step, &path)?;
-        self.permit(step, &node, perms::READ)?;
-        let version = next_version(node.stat.version, version)?;
-        Ok((OpCode::Check, Txn::Check { path, version }))
     }
 
     /// As a standalone server answers it.

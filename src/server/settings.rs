@@ -104,6 +104,7 @@ pub(super) fn prepare(config: &Config, seed: u64) -> Result<PrepareConfig, Fatal
         enforce_quota: config.tree.enforce_quota,
         reconfig: config.ensemble.reconfig_enabled,
         close_session_lists_paths: config.sessions.close_txn_lists_paths,
+        container_never_used_max: never_used(config),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::request::access::AccessConfig;
-use crate::tree::{Outcome, TTL_MS_MAX};
+use crate::tree::{NodeKind, Outcome, TTL_MS_MAX};
 use crate::wire::request::{Create, Reconfig};
 
 const BOB: &str = "bob:ikIaKsbtGweaHnb/jKn7OHqbunM=";
@@ -454,25 +454,40 @@ fn a_session_ends_with_all_it_will_have() {
 
 #[test]
 fn the_reaper_looks_again() {
-    let mut server = Server::new();
+    let tree = TreeOptions { extended_types: true, ..TreeOptions::default() };
+    let mut server = Server::with(PrepareConfig { tree, ..PrepareConfig::default() });
     let container = |path| create_as(OpCode::CreateContainer, path, 4, -1);
     let reap = |server: &mut Server, path: &'static str| {
         server.prepare_as(0, Write::DeleteContainer { path: path.into() }).error
     };
+    // The clock of these tests ticks once for each write.
+    server.send(create_as(OpCode::CreateTtl, "/ttl", 5, 12));
     server.send(container("/c"));
+    server.send(create("/c/x", 0));
+    server.send(delete("/c/x", 0));
     server.send(container("/full"));
     server.send(create("/full/x", 0));
+    server.send(container("/unused"));
     server.send(create("/plain", 0));
     server.send(create("/eph", 1));
-    assert_eq!(reap(&mut server, "/full"), Some(ErrorCode::NotEmpty));
-    assert_eq!(reap(&mut server, "/plain"), Some(ErrorCode::BadVersion));
-    assert_eq!(reap(&mut server, "/eph"), Some(ErrorCode::BadVersion));
-    assert_eq!(reap(&mut server, "/missing"), Some(ErrorCode::NoNode));
-    assert_eq!(reap(&mut server, "/zookeeper"), Some(ErrorCode::BadArguments));
-    assert_eq!(reap(&mut server, "/c"), None);
+    for (path, expected) in [
+        ("/full", Some(ErrorCode::NotEmpty)),
+        ("/unused", Some(ErrorCode::BadVersion)),
+        ("/plain", Some(ErrorCode::BadVersion)),
+        ("/ttl", Some(ErrorCode::BadVersion)),
+        ("/ttl", None),
+        ("/eph", Some(ErrorCode::BadVersion)),
+        ("/missing", Some(ErrorCode::NoNode)),
+        ("/zookeeper", Some(ErrorCode::BadArguments)),
+        ("/c", None),
+    ] {
+        assert_eq!(reap(&mut server, path), expected, "{path}");
+    }
     assert_eq!(server.last().header.op, OpCode::DeleteContainer);
     server.apply();
-    assert!(server.tree.find("/c").is_none());
+    assert!(server.tree.find("/c").is_none() && server.tree.find("/ttl").is_none());
+    server.preparer.config.container_never_used_max = Millis(1);
+    assert_eq!(reap(&mut server, "/unused"), None);
 }
 
 #[test]

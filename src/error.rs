@@ -114,9 +114,13 @@ impl Fatal {
     }
 }
 
-/// What an operator reads last, so it names the reason first and the code at the end.
+/// What an operator reads last, so it names the reason first and the code at the end. A text of
+/// whole lines (usage, help) is complete in itself.
 impl fmt::Display for Fatal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.what.ends_with('\n') {
+            return f.write_str(&self.what);
+        }
         write!(f, "{} (exit code {}: {})", self.what, self.code.code(), self.code.meaning())
     }
 }
@@ -142,5 +146,6 @@ mod tests {
              (exit code 20: the transaction log cannot be written or flushed)"
         );
         assert_eq!(fatal.code(), ExitCode::LogFailed);
+        assert_eq!(Fatal::new(ExitCode::Normal, "Usage: ...\n").to_string(), "Usage: ...\n");
     }
 }

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use super::flags::{self, JvmFlags};
 use crate::error::{ExitCode, Fatal};
-use crate::server::config::flags::{self, JvmFlags};
 
 const ABOUT: &str = "A coordination server that takes the place of Apache ZooKeeper.";
 

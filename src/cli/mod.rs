@@ -1,4 +1,5 @@
 //! What a person types: the command lines of `zkserver`.
 
 pub mod args;
+pub mod flags;
 pub mod start;

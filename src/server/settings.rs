@@ -7,7 +7,7 @@ use super::config::{self, Config};
 use crate::error::{ExitCode, Fatal};
 use crate::ids::Millis;
 use crate::log::snapshot::Compression;
-use crate::request::access::{AccessConfig, Digest, DigestAlgorithm};
+use crate::request::access::{AccessConfig, Digest};
 use crate::request::prepare::PrepareConfig;
 use crate::request::session::TimeoutRange;
 use crate::stage::pin::{self, Placement};
@@ -53,15 +53,10 @@ fn never_used(config: &Config) -> Millis {
 
 fn access(config: &Config) -> Result<AccessConfig, Fatal> {
     let auth = &config.auth;
-    let algorithm = match auth.digest_algorithm {
-        config::DigestAlgorithm::Sha1 => DigestAlgorithm::Sha1,
-        config::DigestAlgorithm::Sha256 => DigestAlgorithm::Sha256,
-        config::DigestAlgorithm::Sha3_256 => DigestAlgorithm::Sha3_256,
-    };
     let mut access = AccessConfig {
         digest: Digest {
             enabled: auth.digest_enabled,
-            algorithm,
+            algorithm: auth.digest_algorithm,
             super_digest: auth.super_digest.clone(),
         },
         skip_acl: config.tree.skip_acl,

@@ -4,18 +4,24 @@
 //! what an operator should be told, or an error that ends the process with code 2.
 //! Reads `zoo.cfg`, the dynamic file and `myid`; writes nothing.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-pub mod flags;
+pub mod keys;
 pub mod members;
 mod problem;
+mod properties;
+mod resolve;
 mod settings;
+mod shape;
+mod values;
 
 pub use problem::{ConfigError, Place, Warning};
 pub use settings::{
-    Admin, Auth, Clients, Compression, ConnectionThrottle, DigestAlgorithm, Ensemble,
-    ListenAddress, Placement, RequestThrottle, Sessions, Storage, Tree,
+    Admin, Auth, Clients, Compression, ConnectionThrottle, Ensemble, ListenAddress, Placement,
+    RequestThrottle, Sessions, Storage, Tree,
 };
+use values::Values;
 
 /// Everything a server is told before it starts.
 #[derive(Clone, Debug)]
@@ -46,9 +52,72 @@ impl Config {
     /// # Errors
     /// When a file cannot be read, a value is not allowed, or the whole makes no server.
     pub fn load(
-        _file: Option<&Path>,
-        _properties: &[(String, String)],
+        file: Option<&Path>,
+        properties: &[(String, String)],
     ) -> Result<(Self, Vec<Warning>), ConfigError> {
-        Err(ConfigError::rule(None, "not read yet"))
+        let entries = file.map(read_entries).transpose()?.unwrap_or_default();
+        let mut values = Values::gather(properties, file, &entries)?;
+        // The rules know no file; whoever reads their words should.
+        let config = Self::resolve(&mut values, file).map_err(|error| error.in_file(file))?;
+        Ok((config, values.warnings))
+    }
+
+    fn resolve(values: &mut Values, file: Option<&Path>) -> Result<Self, ConfigError> {
+        check_quorum_auth(values)?;
+        let mut clients = resolve::clients(values)?;
+        let storage = resolve::storage(values, file.is_none())?;
+        let sessions = resolve::sessions(values)?;
+        let ensemble = shape::ensemble(values, file, &storage.data_dir, &mut clients.address)?;
+        if clients.address.is_none() && clients.secure_address.is_none() {
+            if file.is_none() {
+                clients.address = Some(resolve::embedded_address());
+            } else {
+                values.warn("clientPort is not set: no client can connect".to_owned());
+            }
+        }
+        Ok(Self {
+            file: file.map(Path::to_path_buf),
+            clients,
+            sessions,
+            storage,
+            tree: resolve::tree(values),
+            auth: resolve::auth(values),
+            admin: resolve::admin(values)?,
+            ensemble,
+            placement: resolve::placement(values)?,
+        })
+    }
+
+    /// Whether it stands alone.
+    pub fn is_standalone(&self) -> bool {
+        self.ensemble.members.is_none()
     }
 }
+
+fn read_entries(file: &Path) -> Result<Vec<properties::Entry>, ConfigError> {
+    let bytes = fs::read(file)
+        .map_err(|source| ConfigError::Unreadable { file: file.to_path_buf(), source })?;
+    properties::parse(&bytes).map_err(|malformed| ConfigError::Malformed {
+        place: Place::Line(file.to_path_buf(), malformed.line),
+        why: "malformed \\uxxxx encoding",
+    })
+}
+
+/// Each of the three asks for the one before it.
+fn check_quorum_auth(values: &Values) -> Result<(), ConfigError> {
+    let (enable, learner, server) = (
+        "quorum.auth.enableSasl",
+        "quorum.auth.learnerRequireSasl",
+        "quorum.auth.serverRequireSasl",
+    );
+    for (needed, needing) in [(enable, server), (enable, learner), (learner, server)] {
+        if values.flag(needing) && !values.flag(needed) {
+            let text = format!("{needed} is disabled, so cannot enable {needing}");
+            return Err(ConfigError::rule(None, text));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -83,6 +83,14 @@ impl ConfigError {
     pub(super) fn rule(file: Option<&Path>, text: impl Into<String>) -> Self {
         Self::Rule { file: file.map(Path::to_path_buf), text: text.into() }
     }
+
+    /// The same, with the file at fault where a rule does not know it.
+    pub(super) fn in_file(mut self, at_fault: Option<&Path>) -> Self {
+        if let Self::Rule { file: file @ None, .. } = &mut self {
+            *file = at_fault.map(Path::to_path_buf);
+        }
+        self
+    }
 }
 
 impl fmt::Display for ConfigError {

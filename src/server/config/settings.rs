@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use super::members::Members;
 use crate::ids::ServerId;
+use crate::request::access::DigestAlgorithm;
 
 /// Where clients connect.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -228,17 +229,6 @@ pub struct Auth {
     pub super_users: Vec<String>,
     /// `authProvider.*`: slot and class name, sorted by slot.
     pub providers: Vec<(String, String)>,
-}
-
-/// The hash of the `digest` scheme.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum DigestAlgorithm {
-    /// `SHA1`
-    Sha1,
-    /// `SHA-256`
-    Sha256,
-    /// `SHA3-256`
-    Sha3_256,
 }
 
 /// The admin server and the metrics providers: kept until they are served.

@@ -126,8 +126,8 @@ pub fn verify(file: &SnapshotFile) -> Result<Trailers, Error> {
     let mut reader = SnapshotReader::open(file)?;
     // Where the tree ends is not known here. All but the longest possible tail is summed up, then
     // each place is tried where a tail may begin; a wrong one has no fitting seal.
-    let mut checksum = Adler32::new();
-    checksum.write(&FILE_HEADER);
+    reader.hash();
+    let mut checksum = reader.checksum.clone();
     let mut kept = Vec::new();
     loop {
         reader.refill().map_err(|error| reader.error(error))?;

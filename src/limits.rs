@@ -38,7 +38,8 @@ pub const CLOSE_STALL_MS_MAX: u64 = 2000;
 /// How long accepting rests after it failed for want of descriptors or memory.
 pub const ACCEPT_BACKOFF_MS: u64 = 100;
 
-/// A vector that grew larger is freed instead of kept for reuse, so that idle connections are small.
+/// A vector that grew larger is freed instead of kept for reuse, so that idle connections are
+/// small.
 pub const POOL_VECTOR_BYTES_MAX: usize = 64 << 10;
 
 /// Bytes of vectors that a reactor keeps for reuse.

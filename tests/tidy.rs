@@ -3,6 +3,7 @@
 //! A failure names file and line, the rule, and what to do. There are no exceptions by comment: an
 //! exception is an entry in a list below, where a reviewer sees it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,12 @@ const UNSAFE: [&str; 3] = ["src/net/ring.rs", "src/net/buffer.rs", "src/log/segm
 
 /// The one place that waits by sleeping: a poll for a condition of another process.
 const SLEEPING: [&str; 1] = ["tests/support/process.rs"];
+
+/// Hash maps that are iterated to fill something sorted.
+const SORTED_AFTER: [(&str, &str); 1] = [("src/request/session/tracker.rs", "sessions")];
+
+/// Documents that are linked to and still to be written.
+const DUE: [&str; 2] = ["docs/TESTING.md", "bench/README.md"];
 
 /// Files that may be longer than the bound: none.
 const LONG: [&str; 0] = [];
@@ -133,8 +140,11 @@ fn read(root: &Path, file: &Path) -> Option<Source> {
     let text = fs::read_to_string(file).ok()?;
     let path = file.strip_prefix(root).expect("walked from the root").to_string_lossy();
     let path = path.replace('\\', "/");
-    let code = if path.ends_with(".rs") { code_of(&text) } else { String::new() };
-    Some(Source { path, text, code })
+    let mut source = Source { path, text, code: String::new() };
+    if source.is_rust() {
+        source.code = code_of(&source.text);
+    }
+    Some(source)
 }
 
 /// Blanks comments, strings and characters, and keeps line breaks.
@@ -305,9 +315,12 @@ fn pure_layers_forbid_unsafe_code_and_read_no_clock() {
             if source.module().len() == 1 && source.path.ends_with("mod.rs") && !forbids {
                 complaints.add(source, 0, "a pure layer opens with #![forbid(unsafe_code)]");
             }
-            let outside = ["std::fs", "std::net", "std::thread", "std::time", "std::env"];
+            // Addresses are values; sockets are not.
+            let sockets = ["TcpStream", "TcpListener", "UdpSocket", "UnixStream"];
+            let outside = ["std::fs", "std::thread", "std::time", "std::env", "std::process"];
             for (line, code) in source.code.lines().enumerate().filter(|_| !source.is_test()) {
-                if let Some(path) = outside.iter().find(|path| code.contains(*path)) {
+                if let Some(path) = outside.iter().chain(&sockets).find(|path| code.contains(*path))
+                {
                     complaints.add(source, line, &format!("a pure layer knows no {path}"));
                 }
                 if code.contains("crate::clock") {
@@ -324,9 +337,10 @@ fn pure_layers_do_not_iterate_hash_maps() {
     check(
         |source| PURE.contains(&source.module()[0]) && !source.is_test(),
         |source, complaints| {
-            let names: Vec<&str> = source.code.lines().filter_map(hash_map_name).collect();
+            let names: BTreeSet<&str> = source.code.lines().filter_map(hash_map_name).collect();
+            let sorted = |name: &&&str| !SORTED_AFTER.contains(&(source.path.as_str(), **name));
             for (line, code) in source.code.lines().enumerate() {
-                for name in &names {
+                for name in names.iter().filter(sorted) {
                     let calls = ["iter", "iter_mut", "into_iter", "keys", "values", "drain"];
                     let called = calls.iter().any(|call| code.contains(&format!("{name}.{call}(")));
                     let looped = ["in &", "in &mut ", "in &self.", "in &mut self."]
@@ -355,8 +369,10 @@ fn hash_map_name(code: &str) -> Option<&str> {
 #[test]
 fn lines_and_files_are_short() {
     check(Source::is_rust, |source, complaints| {
-        for (line, text) in source.text.lines().enumerate() {
-            if text.chars().count() > COLUMNS_MAX {
+        // A long literal is no reason to break it, so only comments count whole.
+        for (line, (text, code)) in source.text.lines().zip(source.code.lines()).enumerate() {
+            let counted = if text.trim_start().starts_with("//") { text } else { code };
+            if counted.chars().count() > COLUMNS_MAX {
                 complaints.add(source, line, &format!("longer than {COLUMNS_MAX} columns"));
             }
         }
@@ -384,8 +400,8 @@ fn banned_words_and_calls() {
                 if text.contains(fix_me) {
                     complaints.add(source, line, "fix it, or write `TODO(#n):` and open an issue");
                 }
-                if text.contains(concat!("TODO", " ")) || text.contains(concat!("TODO", ":")) {
-                    complaints.add(source, line, "a TODO names its issue: `TODO(#n):`");
+                if text.contains(concat!("TO", "DO ")) || text.contains(concat!("TO", "DO:")) {
+                    complaints.add(source, line, "it names its issue: `TODO(#n)`, then a colon");
                 }
             }
             for (line, code) in source.code.lines().enumerate() {
@@ -425,7 +441,8 @@ fn links_lead_somewhere() {
             for (at, _) in text.match_indices("](") {
                 let target = text[at + 2..].split([')', '#', ' ']).next().unwrap_or_default();
                 let elsewhere = target.contains("://") || target.starts_with("mailto:");
-                if !target.is_empty() && !elsewhere && !folder.join(target).exists() {
+                let due = DUE.iter().any(|due| folder.join(target) == root.join(due));
+                if !target.is_empty() && !elsewhere && !due && !folder.join(target).exists() {
                     complaints.add(source, line, &format!("dead link to {target}"));
                 }
             }
@@ -443,7 +460,7 @@ fn text_holds_nothing_hidden_and_no_machine_paths() {
         |source, complaints| {
             for (line, text) in source.text.lines().enumerate() {
                 let hidden = text.chars().find(|c| {
-                    c.is_control() && !(*c == '\t' && !source.is_rust())
+                    (source.is_rust() || *c != '\t') && c.is_control()
                         || matches!(*c, '\u{a0}' | '\u{ad}' | '\u{feff}')
                         || ('\u{200b}'..='\u{200f}').contains(c)
                         || ('\u{202a}'..='\u{202e}').contains(c)

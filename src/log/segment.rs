@@ -81,7 +81,8 @@ impl Prepared {
     }
 
     fn fill(&self) -> io::Result<()> {
-        // Where the file system copies on write (btrfs), ask it not to; others do not know the flag.
+        // Where the file system copies on write (btrfs), ask it not to; others do not know the
+        // flag.
         let _ = ioctl_setflags(&self.file, IFlags::NOCOW);
         let zeros = [0; PAGE_BYTES];
         for _ in 0..self.bytes / PAGE_BYTES as u64 {

@@ -1,9 +1,10 @@
-//! Receive buffers, lent to the kernel as a group and lent by it, filled, to connections; and spare vectors.
+//! Receive buffers, lent to the kernel as a group and lent by it, filled, to connections; and spare
+//! vectors.
 //!
-//! Thread: the reactor's. The kernel picks a buffer when bytes arrive, so a connection that is silent
-//! holds none. Never grows.
-//! INVARIANT: a buffer is either the kernel's (offered, it may write) or lent (a [`Lent`] names it, nobody
-//! writes). `claim` moves it one way when a completion says so, `give_back` the other way.
+//! Thread: the reactor's. The kernel picks a buffer when bytes arrive, so a connection that is
+//! silent holds none. Never grows.
+//! INVARIANT: a buffer is either the kernel's (offered, it may write) or lent (a [`Lent`] names it,
+//! nobody writes). `claim` moves it one way when a completion says so, `give_back` the other way.
 
 #![expect(unsafe_code, reason = "memory that the kernel writes to")]
 
@@ -58,7 +59,8 @@ impl Buffers {
         let offset = entries_bytes.next_multiple_of(PAGE_BYTES);
         let mapped_bytes = offset + usize::from(count) * buffer_bytes as usize;
         let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
-        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other memory.
+        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other
+        // memory.
         let base = unsafe { mmap_anonymous(null_mut(), mapped_bytes, prot, flags) }?;
         let base = NonNull::new(base.cast()).ok_or(Errno::NOMEM)?;
         let lent = vec![true; usize::from(count)];
@@ -90,8 +92,9 @@ impl Buffers {
     pub(super) fn bytes(&self, lent: &Lent) -> &[u8] {
         assert!(self.lent[usize::from(lent.id)], "only a lent buffer is read");
         let at = self.position(lent.id);
-        // SAFETY: `position` is that of a buffer inside the live mapping, and `len` is no more than its size
-        // (`claim`). It is lent, so the kernel does not write to it, and `give_back` needs `&mut self`.
+        // SAFETY: `position` is that of a buffer inside the live mapping, and `len` is no more than
+        // its size (`claim`). It is lent, so the kernel does not write to it, and `give_back` needs
+        // `&mut self`.
         unsafe { slice::from_raw_parts(self.base.as_ptr().add(at), lent.len()) }
     }
 
@@ -105,10 +108,10 @@ impl Buffers {
         let at = self.position(lent.id);
         let entries = self.base.as_ptr().cast::<BufRingEntry>();
         let slot = usize::from(self.tail & (self.count - 1));
-        // SAFETY: `slot` is below `count`, the number of entries at the head of the mapping, which is page
-        // aligned and zeroed. Of the entries only those between the kernel's head and the tail are read
-        // by the kernel; this one is past the tail, for there are as many entries as buffers. The
-        // setters leave the tail, which overlays the first entry's last field, alone.
+        // SAFETY: `slot` is below `count`, the number of entries at the head of the mapping, which
+        // is page aligned and zeroed. Of the entries only those between the kernel's head and the
+        // tail are read by the kernel; this one is past the tail, for there are as many entries as
+        // buffers. The setters leave the tail, which overlays the first entry's last field, alone.
         let address = unsafe {
             let address = self.base.as_ptr().add(at).addr() as u64;
             let entry = &mut *entries.add(slot);
@@ -118,8 +121,9 @@ impl Buffers {
             BufRingEntry::tail(entries)
         };
         self.tail = self.tail.wrapping_add(1);
-        // SAFETY: the tail lies in the live mapping, aligned, and is only accessed atomically, by this thread
-        // and the kernel. Release: the kernel sees the entry before it sees the tail that covers it.
+        // SAFETY: the tail lies in the live mapping, aligned, and is only accessed atomically, by
+        // this thread and the kernel. Release: the kernel sees the entry before it sees the tail
+        // that covers it.
         unsafe { AtomicU16::from_ptr(address.cast_mut()) }.store(self.tail, Ordering::Release);
     }
 
@@ -138,15 +142,15 @@ impl Drop for Buffers {
         if self.mapped_bytes == 0 {
             return;
         }
-        // SAFETY: the mapping made in `new`, of that size; no slice of it outlives `self`. The ring drops
-        // its buffers only after its last operation has completed, and leaks them otherwise.
+        // SAFETY: the mapping made in `new`, of that size; no slice of it outlives `self`. The ring
+        // drops its buffers only after its last operation has completed, and leaks them otherwise.
         let unmapped = unsafe { munmap(self.base.as_ptr().cast(), self.mapped_bytes) };
         debug_assert!(unmapped.is_ok(), "our own mapping can be unmapped");
     }
 }
 
-/// Emptied vectors kept for the next connection that needs one, so that the busy few do not allocate
-/// and the idle many hold nothing.
+/// Emptied vectors kept for the next connection that needs one, so that the busy few do not
+/// allocate and the idle many hold nothing.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     spare: Vec<Vec<u8>>,
@@ -181,7 +185,8 @@ mod tests {
         let mut buffers = Buffers::new(4, 16).unwrap();
         for turn in 0..70_000_u32 {
             let id = u16::try_from(turn % 4).unwrap();
-            // SAFETY: no ring is registered, so nobody else writes; the bytes are the mapping's zeros.
+            // SAFETY: no ring is registered, so nobody else writes; the bytes are the mapping's
+            // zeros.
             let lent = unsafe { buffers.claim(id, 16) };
             assert_eq!(buffers.bytes(&lent), [0; 16]);
             buffers.give_back(lent);

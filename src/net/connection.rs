@@ -2,8 +2,8 @@
 //!
 //! Thread: the reactor's. The state only; what follows from it is in `traffic.rs`.
 //!
-//! What an idle connection costs: this struct and its slab entry, 136 bytes, no buffer and no vector;
-//! and in the kernel about 3 KiB for the socket and its armed receive.
+//! What an idle connection costs: this struct and its slab entry, 136 bytes, no buffer and no
+//! vector; and in the kernel about 3 KiB for the socket and its armed receive.
 //!
 //! ```text
 //! Open --close(AfterFlush)--> Flushing --all sent, FIN--> Draining --FIN, limit or time--> Dead
@@ -25,7 +25,8 @@ pub(super) enum Life {
     Open,
     /// Sends what it has; what arrives is thrown away.
     Flushing,
-    /// Has sent the end of the stream and waits for the peer's; throws away at most so many bytes more.
+    /// Has sent the end of the stream and waits for the peer's; throws away at most so many bytes
+    /// more.
     Draining {
         bytes_left: u32,
     },

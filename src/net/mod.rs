@@ -1,12 +1,13 @@
 //! Bytes in and out of sockets. Knows nothing of `ZooKeeper`.
 //!
-//! Thread: each shard has a [`Reactor`] of its own and is the only one to touch it; other threads hold
-//! its [`Waker`]. In: bytes appended to a connection's outbox. Out: [`Event`]s, and received bytes that
-//! stay with the connection until they are consumed.
-//! Never parses, never decides what a full outbox means, never blocks but in [`Reactor::turn`].
-//! Nothing of `io_uring` shows above this face: another back end can come behind it.
+//! Thread: each shard has a [`Reactor`] of its own and is the only one to touch it; other threads
+//! hold its [`Waker`]. In: bytes appended to a connection's outbox. Out: [`Event`]s, and received
+//! bytes that stay with the connection until they are consumed. Never parses, never decides what a
+//! full outbox means, never blocks but in [`Reactor::turn`]. Nothing of `io_uring` shows above this
+//! face: another back end can come behind it.
 //!
-//! INVARIANT: memory lent to the kernel is neither freed nor touched before its completion was reaped.
+//! INVARIANT: memory lent to the kernel is neither freed nor touched before its completion was
+//! reaped.
 //! INVARIANT: each `Accepted` is followed by exactly one `Closed`; after it the id means nothing.
 
 use std::fmt;
@@ -41,7 +42,8 @@ pub struct ConnectionId {
 }
 
 impl ConnectionId {
-    /// The place in the slab: small, so it may index a table of the caller's. Reused after `Closed`.
+    /// The place in the slab: small, so it may index a table of the caller's. Reused after
+    /// `Closed`.
     pub fn index(self) -> usize {
         self.key as usize
     }
@@ -102,14 +104,16 @@ pub enum Event {
         /// The connection.
         id: ConnectionId,
     },
-    /// The connection is no more, by whosever wish. What a dead peer had sent can be read until the next turn.
+    /// The connection is no more, by whosever wish. What a dead peer had sent can be read until the
+    /// next turn.
     Closed {
         /// The connection, its last mention.
         id: ConnectionId,
         /// Whose wish it was.
         reason: CloseReason,
     },
-    /// A connection could not be accepted (too many open files, as a rule); tried again a little later.
+    /// A connection could not be accepted (too many open files, as a rule); tried again a little
+    /// later.
     AcceptFailed {
         /// Where.
         listener: ListenerId,
@@ -123,8 +127,8 @@ pub enum Event {
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Close {
-    /// Sends all that is in the outbox, then the end of the stream; reads on for a bounded while, so that
-    /// bytes not read do not turn the reply into a reset; then closes.
+    /// Sends all that is in the outbox, then the end of the stream; reads on for a bounded while,
+    /// so that bytes not read do not turn the reply into a reset; then closes.
     AfterFlush,
     /// Closes; what was not sent is lost.
     Now,
@@ -137,7 +141,8 @@ pub enum Close {
 pub enum CloseReason {
     /// [`Reactor::close`] asked for it and it went as asked.
     Local,
-    /// [`Close::AfterFlush`] was given up: the peer did not take what was sent, or did not stop sending.
+    /// [`Close::AfterFlush`] was given up: the peer did not take what was sent, or did not stop
+    /// sending.
     Unfinished,
     /// The connection broke (reset, timed out).
     Broken(OsError),

@@ -114,8 +114,8 @@ impl Reactor {
         }
     }
 
-    /// Takes over a connected socket, which must be in blocking mode; as if it had been accepted, but
-    /// without an event.
+    /// Takes over a connected socket, which must be in blocking mode; as if it had been accepted,
+    /// but without an event.
     pub fn adopt(&mut self, stream: TcpStream) -> ConnectionId {
         self.insert(stream.into())
     }
@@ -132,16 +132,17 @@ impl Reactor {
         self.turn_unless(timeout, || false, events)
     }
 
-    /// Sends what was appended to outboxes, waits until something happened or `timeout` is over (`None`
-    /// is for ever, zero not at all), and puts what happened into `events` instead of what it holds.
-    /// It may return early, with no event.
+    /// Sends what was appended to outboxes, waits until something happened or `timeout` is over
+    /// (`None` is for ever, zero not at all), and puts what happened into `events` instead of what
+    /// it holds. It may return early, with no event.
     ///
-    /// `ready` is asked once, after [`Waker`]s were told that this thread sleeps and before it does: if
-    /// there is something to do in a queue of its own, there is no wait. A push followed by a wake is
-    /// either seen by `ready` or ends the wait.
+    /// `ready` is asked once, after [`Waker`]s were told that this thread sleeps and before it
+    /// does: if there is something to do in a queue of its own, there is no wait. A push followed
+    /// by a wake is either seen by `ready` or ends the wait.
     ///
     /// # Errors
-    /// [`NetError::Call`] if the kernel refuses to go on; nothing can be done with this reactor then.
+    /// [`NetError::Call`] if the kernel refuses to go on; nothing can be done with this reactor
+    /// then.
     pub fn turn_unless(
         &mut self,
         timeout: Option<Duration>,
@@ -149,8 +150,9 @@ impl Reactor {
         events: &mut Vec<Event>,
     ) -> Result<(), NetError> {
         self.begin(events);
-        // Sends complete at once, and a wait that they are part of would end at once: so first they are
-        // submitted, and what has come in by then is taken. Under load that is all there is to do.
+        // Sends complete at once, and a wait that they are part of would end at once: so first they
+        // are submitted, and what has come in by then is taken. Under load that is all there is to
+        // do.
         if self.ring.has_sends() || !events.is_empty() || timeout == Some(Duration::ZERO) {
             self.ring.submit()?;
             self.reap(events);
@@ -186,8 +188,8 @@ impl Reactor {
         }
     }
 
-    /// What is appended here is sent at the next turn; `None` if the connection is closed or closing.
-    /// What it holds must not be taken away: it is a part of what the peer gets.
+    /// What is appended here is sent at the next turn; `None` if the connection is closed or
+    /// closing. What it holds must not be taken away: it is a part of what the peer gets.
     pub fn outbox(&mut self, id: ConnectionId) -> Option<&mut Vec<u8>> {
         let connection = find(&mut self.connections, id)?;
         if connection.life != Life::Open {

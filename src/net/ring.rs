@@ -1,10 +1,10 @@
 //! One `io_uring`: operations in, completions out.
 //!
-//! Thread: the reactor's, which made it. Owns all memory that the kernel is using: receive buffers, and
-//! the bytes of each send from `send` until its completion hands them back. So no order of calls to
-//! this file can make the kernel read or write memory that is someone else's.
-//! A descriptor passed in must stay open until the operation's last completion; that is the caller's
-//! part, and a mistake would reach the wrong file but no memory.
+//! Thread: the reactor's, which made it. Owns all memory that the kernel is using: receive buffers,
+//! and the bytes of each send from `send` until its completion hands them back. So no order of
+//! calls to this file can make the kernel read or write memory that is someone else's. A descriptor
+//! passed in must stay open until the operation's last completion; that is the caller's part, and a
+//! mistake would reach the wrong file but no memory.
 //! INVARIANT: `in_flight` counts the operations whose last completion was not reaped.
 
 #![expect(unsafe_code, reason = "submission entries carry addresses")]
@@ -126,7 +126,8 @@ impl Ring {
         let unavailable = |error| NetError::Unavailable(Obstacle::diagnose(error));
         let buffers = Buffers::new(options.buffers, options.buffer_bytes).map_err(unavailable)?;
         let (address, count) = buffers.registration();
-        // SAFETY: the entries stay mapped until `Drop` has seen the last operation complete, or for ever.
+        // SAFETY: the entries stay mapped until `Drop` has seen the last operation complete, or for
+        // ever.
         unsafe { io.submitter().register_buf_ring_with_flags(address, count, GROUP, 0) }
             .map_err(|error| unavailable(errno(&error)))?;
         Ok(Self {
@@ -171,7 +172,8 @@ impl Ring {
         self.push(entry, Kind::Receive, key);
     }
 
-    /// Sends `bytes` from `from` on, or as much of it as the socket takes; hands them back when done.
+    /// Sends `bytes` from `from` on, or as much of it as the socket takes; hands them back when
+    /// done.
     pub(super) fn send(&mut self, fd: BorrowedFd<'_>, key: u32, bytes: Vec<u8>, from: usize) {
         let slot = self.sends.insert(Sending { key, bytes, from });
         let rest = &self.sends[slot].bytes[from..];
@@ -215,7 +217,8 @@ impl Ring {
         self.sends_queued > 0
     }
 
-    /// Submits what is queued, without waiting; no system call if there is nothing to submit or reap.
+    /// Submits what is queued, without waiting; no system call if there is nothing to submit or
+    /// reap.
     pub(super) fn submit(&mut self) -> Result<(), NetError> {
         self.refill();
         let queue = self.io.submission();
@@ -257,8 +260,9 @@ impl Ring {
     }
 
     fn offer(&mut self, entry: &squeue::Entry) -> bool {
-        // SAFETY: all entries are built in this file. What they point to (the bytes of a send) is owned
-        // by `self` until the completion; descriptors are plain numbers to the memory's safety.
+        // SAFETY: all entries are built in this file. What they point to (the bytes of a send) is
+        // owned by `self` until the completion; descriptors are plain numbers to the memory's
+        // safety.
         unsafe { self.io.submission().push(entry) }.is_ok()
     }
 

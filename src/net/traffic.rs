@@ -1,6 +1,7 @@
 //! What follows from each completion, and the ways in which a connection ends.
 //!
-//! Thread: the reactor's. All changes of a connection's state but those its owner asks for are here.
+//! Thread: the reactor's. All changes of a connection's state but those its owner asks for are
+//! here.
 
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
@@ -311,8 +312,8 @@ impl Reactor {
         }
     }
 
-    /// The connection broke. What the peer sent before it did can be read until the next turn: it may
-    /// have asked for something and gone.
+    /// The connection broke. What the peer sent before it did can be read until the next turn: it
+    /// may have asked for something and gone.
     fn break_off(&mut self, key: u32, error: Errno, events: &mut Vec<Event>) {
         let connection = &mut self.connections[key as usize];
         if !connection.is_alive() {

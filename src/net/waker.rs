@@ -1,4 +1,5 @@
-//! Waking a reactor from another thread: for nothing while it is awake, with one write when it sleeps.
+//! Waking a reactor from another thread: for nothing while it is awake, with one write when it
+//! sleeps.
 //!
 //! Any thread. The caller first pushes to a queue, then wakes; the reactor first says that it will
 //! sleep, then looks at the queue. Between the two steps of each stands a sequentially consistent

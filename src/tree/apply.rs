@@ -113,7 +113,8 @@ impl Tree {
     }
 
     fn finish(&mut self, zxid: Zxid, digest: Option<TxnDigest>) {
-        // COMPAT: a log may hold a zxid twice or one out of order; what it says is done all the same.
+        // COMPAT: a log may hold a zxid twice or one out of order; what it says is done all the
+        // same.
         self.last_zxid = self.last_zxid.max(zxid);
         if self.options.digest {
             self.digest.on_txn(zxid, digest);

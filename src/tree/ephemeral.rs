@@ -1,4 +1,5 @@
-//! Who ends the life of which nodes: sessions their ephemerals, the reaper containers and TTL nodes.
+//! Who ends the life of which nodes: sessions their ephemerals, the reaper containers and TTL
+//! nodes.
 //!
 //! Kept so that neither a closed session nor the reaper has to search the tree. All of it follows
 //! from the nodes; none of it is stored.

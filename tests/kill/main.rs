@@ -1,6 +1,7 @@
 //! `kill -9` under pipelined writes: nothing acknowledged is lost, nothing is half applied.
 //!
-//! `cargo test --test kill -- [--rounds N] [--seed N] [--server SERVER]` (200 rounds for a release).
+//! `cargo test --test kill -- [--rounds N] [--seed N] [--server SERVER]` (200 rounds for a
+//! release).
 //!
 //! Each round, 8 sessions write with many requests in flight: creates, sets, deletes, multis, and
 //! multis that must fail. At a random moment the server is killed. What each session wrote is one

@@ -1,4 +1,5 @@
-//! Stories with real sockets on loopback: a reactor on one side, the standard library's on the other.
+//! Stories with real sockets on loopback: a reactor on one side, the standard library's on the
+//! other.
 
 mod closing;
 mod pressure;

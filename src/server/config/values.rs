@@ -64,8 +64,8 @@ impl Values {
         }
     }
 
-    /// COMPAT: `Boolean.getBoolean` takes any word but `true` for false; `Integer.getInteger` leaves
-    /// the default where there is no number.
+    /// COMPAT: `Boolean.getBoolean` takes any word but `true` for false; `Integer.getInteger`
+    /// leaves the default where there is no number.
     fn take_known_property(&mut self, key: &'static Key, mut given: Given) {
         if check(key, &given.text).is_err() {
             let Given { text, place } = &given;

@@ -6,8 +6,8 @@
 //! Never touches a client's socket or a file.
 //!
 //! INVARIANT: a batch is pushed before the write side of the tree's lock is let go, and room for it
-//! is made sure of before that side is taken: a shard that should drain its queue may be waiting for
-//! the read side.
+//! is made sure of before that side is taken: a shard that should drain its queue may be waiting
+//! for the read side.
 
 mod chores;
 mod commit;

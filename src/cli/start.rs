@@ -1,5 +1,7 @@
 //! `zkserver start-foreground`.
 
+use std::io::IsTerminal;
+
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
@@ -39,5 +41,6 @@ fn log_to_stdout() {
         .with_env_filter(filter)
         .with_target(false)
         .with_thread_names(true)
+        .with_ansi(std::io::stdout().is_terminal())
         .init();
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Tree;
 use super::acl::SharedAcl;
 use super::arena::{NewNode, split};
-use super::node::{CONTAINER_OWNER, NodeId, StatPersisted, ttl_owner};
+use super::node::{CONTAINER_OWNER, NO_NODE, NodeId, StatPersisted, ttl_owner};
 use crate::ids::{Millis, SessionId, Zxid};
 use crate::wire::txn::{CreateTxn, Record, Txn, TxnDigest, TxnHeader};
 use crate::wire::{Acl, ErrorCode, OpCode, Stat};
@@ -207,7 +207,11 @@ impl Tree {
     }
 
     fn delete<'r>(&mut self, at: &mut Context<'_>, path: &str) -> Outcome<'r> {
-        let parent = split(path).and_then(|(parent, _)| self.find_id(parent));
+        let id = self.find_id(path);
+        let parent = match id {
+            Some(id) => Some(self.node(id).parent).filter(|parent| *parent != NO_NODE),
+            None => split(path).and_then(|(parent, _)| self.find_id(parent)),
+        };
         let Some(parent) = parent else { return ErrorCode::NoNode.into() };
         // Even if the node is absent: a snapshot may have been written between the two.
         if at.zxid.0 > self.node(parent).pzxid {
@@ -215,9 +219,7 @@ impl Tree {
             self.node_mut(parent).pzxid = at.zxid.0;
             self.after(parent);
         }
-        let Some(id) = self.find_id(path).filter(|id| *id != parent) else {
-            return ErrorCode::NoNode.into();
-        };
+        let Some(id) = id else { return ErrorCode::NoNode.into() };
         self.delete_below(at, id);
         self.delete_leaf(at, id, path);
         Outcome::Deleted

@@ -151,7 +151,7 @@ impl Tree {
         self.last_zxid
     }
 
-    /// A leader's new epoch, or a learner's last txn that changed nothing here.
+    /// For what moves it without a txn: a leader's new epoch.
     pub fn set_last_zxid(&mut self, zxid: Zxid) {
         self.last_zxid = zxid;
     }

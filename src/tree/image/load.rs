@@ -70,7 +70,8 @@ impl From<io::Error> for LoadError {
 
 /// Reads the session table, the ACL table, the nodes and their terminator.
 ///
-/// `zxid` is the last txn's the image is said to hold: that in the file's name.
+/// The reader should be buffered: fields are read one by one. `zxid` is that of the last txn the
+/// image is said to hold, as in the file's name.
 ///
 /// # Errors
 /// [`LoadError`] if they are not there, or no tree.

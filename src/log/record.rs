@@ -118,9 +118,10 @@ fn claimed_len(head: &[u8; HEAD_BYTES]) -> i32 {
 /// A damaged last record cannot be told from a torn one: its bytes are the last of the log.
 pub(super) fn classify(file: &[u8], offset: usize, last: Zxid, damage: Damage) -> Found {
     let rest = file.get(offset..).unwrap_or_default();
-    let Some(end) = rest.iter().rposition(|byte| *byte != 0).map(|at| at + 1) else {
+    let end = written(rest);
+    if end == 0 {
         return Found::End;
-    };
+    }
     if let Some(next) = next_record(&file[..offset + end], offset + 1, last) {
         return Found::Damaged { damage, next: Some(next) };
     }
@@ -138,6 +139,17 @@ pub(super) fn classify(file: &[u8], offset: usize, last: Zxid, damage: Damage) -
     Found::Torn
 }
 
+/// Where the zeros at the end begin.
+pub(super) fn written(bytes: &[u8]) -> usize {
+    const BLOCK_BYTES: usize = 4096;
+    let mut end = bytes.len();
+    // Padding is most of many a log: compare it by blocks.
+    while end >= BLOCK_BYTES && bytes[end - BLOCK_BYTES..end] == [0; BLOCK_BYTES] {
+        end -= BLOCK_BYTES;
+    }
+    bytes[..end].iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1)
+}
+
 /// The first whole record from `offset` on, at any alignment, that is newer than `last`.
 fn next_record(file: &[u8], offset: usize, last: Zxid) -> Option<(usize, Zxid)> {
     (offset..file.len()).find_map(|at| {
@@ -150,4 +162,62 @@ fn next_record(file: &[u8], offset: usize, last: Zxid) -> Option<(usize, Zxid)> 
         }
         read(file, at).ok().filter(|record| record.zxid > last).map(|record| (at, record.zxid))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trailing_zeros_are_found_at_any_length() {
+        for bytes in [0, 1, 4095, 4096, 4097, 9000] {
+            let mut padded = vec![0; bytes];
+            assert_eq!(written(&padded), 0);
+            for at in [0, bytes / 2, bytes.saturating_sub(1)] {
+                if let Some(byte) = padded.get_mut(at) {
+                    *byte = 1;
+                    assert_eq!(written(&padded), at + 1);
+                }
+            }
+        }
+    }
+
+    /// Alone, and in a file: what each row of the table in [`classify`] looks like.
+    #[test]
+    fn each_class_has_its_bytes() {
+        let mut record = vec![0; 32];
+        record[19] = 5; // the zxid
+        let whole = [&head(&record)[..], &record, &[END_MARKER]].concat();
+        let short = [&head(b"abc")[..], b"abc", &[END_MARKER]].concat();
+        let mut flipped = whole.clone();
+        flipped[20] ^= 1;
+        let cases: [(&str, Vec<u8>, &str); 7] = [
+            ("nothing", vec![], "End"),
+            ("zeros", vec![0; 50], "End"),
+            (
+                "a damaged record before a whole one",
+                [&flipped[..], &whole].concat(),
+                "Damaged next",
+            ),
+            ("a negative length", vec![0xff; 50], "Damaged"),
+            ("a record that ends too early", [&flipped[..], &[1]].concat(), "Damaged"),
+            ("a record that reaches the end", flipped.clone(), "Torn"),
+            ("an intact record without a header", short, "Damaged"),
+        ];
+        for (story, bytes, expected) in cases {
+            let damage = read(&bytes, 0).expect_err(story);
+            let found = match classify(&bytes, 0, Zxid(4), damage) {
+                Found::End => "End",
+                Found::Torn => "Torn",
+                Found::Damaged { next: None, .. } => "Damaged",
+                Found::Damaged { next: Some(next), .. } => {
+                    assert_eq!(next, (flipped.len(), Zxid(5)));
+                    "Damaged next"
+                }
+            };
+            assert_eq!(found, expected, "{story}");
+        }
+        let framed = read(&whole, 0).unwrap();
+        assert_eq!((framed.zxid, framed.data, framed.next), (Zxid(5), &record[..], whole.len()));
+    }
 }

@@ -243,6 +243,7 @@ impl Writer {
             .append(&[&FILE_HEADER])
             .map_err(|source| write_error(&segment, 0, first, source))?;
         self.sizes.files += 1;
+        self.asked = false; // if what was asked for has not come, another is wanted
         Ok(Current { segment, first, named: false })
     }
 

@@ -67,7 +67,7 @@ impl LogFile {
             let to = (from + WINDOW_BYTES).min(self.map.len());
             self.load(to)?;
             let header = if self.has_magic() { FILE_HEADER.len() } else { 0 };
-            if self.map[from.max(header).min(to)..to].iter().any(|byte| *byte != 0) {
+            if record::written(&self.map[from.max(header).min(to)..to]) > 0 {
                 // Fewer bytes than a header hold no record, whatever they are.
                 return Ok(self.map.len() < FILE_HEADER.len());
             }
@@ -106,7 +106,7 @@ impl LogFile {
 
     /// Where its last byte is that is not zero.
     pub(super) fn written(&self) -> u64 {
-        self.map.iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1)
+        record::written(&self.map) as u64
     }
 
     /// Makes durable what may only have been in the page cache when another process wrote it.

@@ -9,6 +9,7 @@ mod log_file;
 mod truncate;
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
@@ -76,6 +77,34 @@ pub enum Finding {
         /// The first behind.
         found: Zxid,
     },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CutTorn { file, offset, bytes } => write!(
+                f,
+                "{} ended in a record that was not written to its end (an interrupted write, \
+                 never acknowledged): {bytes} bytes from offset {offset} on were cut off",
+                file.display()
+            ),
+            Self::CutDamaged { file, offset, bytes } => write!(
+                f,
+                "{} was damaged: {bytes} bytes from offset {offset} on were discarded because \
+                 {CUT_DAMAGED_TAIL_PROPERTY} is set",
+                file.display()
+            ),
+            Self::RemovedEmpty { file } => {
+                write!(f, "{} held no record and was deleted", file.display())
+            }
+            Self::Gap { file, after, found } => write!(
+                f,
+                "the txns between zxid {after} and {found} (in {}) are missing; going on because \
+                 {ALLOW_GAPS_PROPERTY} is set",
+                file.display()
+            ),
+        }
+    }
 }
 
 /// What a replay came to.

@@ -47,7 +47,7 @@ impl Said {
                 text.clone()
             }
             Self::Closed => "closed".to_owned(),
-            Self::Nothing => "nothing, for 30 s".to_owned(),
+            Self::Nothing => "nothing".to_owned(),
         }
     }
 }

@@ -5,7 +5,13 @@
 //! `ringkeeper`, a command of the same shape, or the address of one that runs already.
 //! A difference prints its seed and the command that tells that story again.
 
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test"
+)]
 
 mod accepted;
 mod canon;

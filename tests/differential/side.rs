@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use ringkeeper::clock;
 use ringkeeper::ids::{SessionId, Xid};
@@ -13,6 +14,9 @@ use crate::canon::{Names, Said, named};
 use crate::op::{Op, hex};
 use crate::support::client::{Connection, is_closed, new_session};
 use crate::support::{Server, ServerSpec};
+
+/// How long a server may take to close a connection it has no more use for.
+const FAREWELL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// One client's place: a session, and its connection while it has one.
 #[derive(Debug, Default)]
@@ -181,6 +185,9 @@ impl Side {
     /// Waits for the close of a connection; whatever comes before it is told too.
     pub fn farewell(&mut self, at: usize) -> Vec<Said> {
         let mut said = Vec::new();
+        if let Some(connection) = &self.slots[at].connection {
+            let _ = connection.stream.set_read_timeout(Some(FAREWELL_PATIENCE));
+        }
         while self.slots[at].connection.is_some() {
             said.push(self.hear(at, None, &mut Vec::new()));
         }

@@ -8,7 +8,13 @@
 //! sequence, so after the restart its part of the tree must be exactly what some prefix of that
 //! sequence makes, and the prefix must hold every operation that was acknowledged.
 
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test"
+)]
 
 mod model;
 #[path = "../support/mod.rs"]

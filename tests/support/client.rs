@@ -68,8 +68,9 @@ impl Connection {
 
     /// Everything until the server closes, unframed.
     pub fn rest(&mut self) -> io::Result<Vec<u8>> {
-        while self.fill()? {}
+        self.input.drain(..self.start);
         self.start = 0;
+        while self.fill()? {}
         Ok(std::mem::take(&mut self.input))
     }
 

@@ -1,0 +1,157 @@
+//! Too many, too slow, too much: limits of connections, and clients that do not read.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use ringkeeper::clock::Clock;
+use ringkeeper::wire::OpCode;
+use ringkeeper::wire::request::{AddWatchMode, Request};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::Context;
+use crate::support::cases::Case;
+use crate::support::client::{Connection, append, create, read};
+use crate::support::{Client, wait_for};
+
+const HALF_OPEN: usize = 10_000;
+const FILES_NEEDED: u64 = 12_000;
+
+pub const CASES: &[Case<Context>] = &[
+    ("maxClientCnxns", max_client_connections),
+    ("maxCnxns", max_connections),
+    ("globalOutstandingLimit slows, and loses nothing", outstanding_limit),
+    ("a client that never reads its replies", deaf_reader),
+    ("a client that never reads its events", deaf_watcher),
+    ("ten thousand half-open connections", half_open_crowd),
+];
+
+/// Raises the limit of open files, for us and the servers we start.
+pub fn allow_many_files() -> Result<(), String> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.maximum.is_some_and(|maximum| maximum < FILES_NEEDED) {
+        return Err(format!("needs {FILES_NEEDED} open files (ulimit -Hn), has {limit:?}"));
+    }
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    setrlimit(Resource::Nofile, wanted).map_err(|err| format!("cannot raise ulimit -n: {err}"))
+}
+
+/// Opens connections until one is refused; returns how many were served.
+fn served(address: std::net::SocketAddr, tries: usize) -> usize {
+    let mut clients = Vec::new();
+    for _ in 0..tries {
+        match Client::connect(address) {
+            Ok(client) => clients.push(client),
+            Err(_) => break,
+        }
+    }
+    for client in &mut clients {
+        client.must(&Request::Ping);
+    }
+    clients.len()
+}
+
+fn max_client_connections(context: &mut Context) {
+    let server = context.another(|spec| spec.config("maxClientCnxns=5"));
+    // the connections that asked `srvr` may not have gone yet
+    assert!(wait_for(Duration::from_secs(5), || served(server.address, 8) == 5));
+}
+
+fn max_connections(context: &mut Context) {
+    let server = context.another(|spec| spec.config("maxCnxns=6"));
+    assert!(wait_for(Duration::from_secs(5), || served(server.address, 9) == 6));
+}
+
+fn outstanding_limit(context: &mut Context) {
+    let server = context.another(|spec| spec.config("globalOutstandingLimit=3"));
+    let mut client = Client::connect(server.address).unwrap();
+    let mut out = Vec::new();
+    for xid in 1..=2000 {
+        append(&mut out, xid, &create(&format!("/n{xid}"), b"x", 0));
+    }
+    client.connection.send(&out).unwrap();
+    for xid in 1..=2000 {
+        let reply = client.reply().unwrap().expect("a reply");
+        assert_eq!((reply.header.xid.0, reply.header.err), (xid, 0));
+    }
+}
+
+/// 1 GB of replies to someone who does not listen, then does.
+fn deaf_reader(context: &mut Context) {
+    let mut client = Client::connect(context.server.address).unwrap();
+    let data = vec![5; 1_000_000];
+    client.create("/deaf", &data, 0);
+    let before = context.server.resident();
+    let asked = 1000;
+    let mut out = Vec::new();
+    for xid in 1..=asked {
+        append(&mut out, xid + 1, &read(OpCode::GetData, "/deaf", false));
+    }
+    client.connection.send(&out).unwrap();
+    let mut other = Client::connect(context.server.address).unwrap();
+    for _ in 0..200 {
+        other.must(&read(OpCode::GetData, "/deaf", false));
+    }
+    let grown = context.server.resident().saturating_sub(before);
+    if context.is_ours() {
+        assert!(grown < 150 << 20, "the server grew by {grown} bytes");
+    }
+    for xid in 1..=asked {
+        let reply = client.reply().unwrap().expect("a reply");
+        assert_eq!((reply.header.xid.0, reply.header.err), (xid + 1, 0));
+        assert!(reply.body.len() > 1_000_000);
+    }
+}
+
+/// Events for someone who does not listen: they wait, up to a limit; then he is cut off.
+fn deaf_watcher(context: &mut Context) {
+    if !context.is_ours() {
+        return; // Java keeps them all
+    }
+    let mut deaf = Client::connect(context.server.address).unwrap();
+    deaf.must(&Request::AddWatch { path: "/".into(), mode: AddWatchMode::Recursive });
+    let mut client = Client::connect(context.server.address).unwrap();
+    let path = format!("/{}", "w".repeat(100_000));
+    client.create(&path, b"", 0);
+    let before = context.server.resident();
+    let set = Request::SetData { path: path.as_str().into(), data: Some(b"x"), version: -1 };
+    for _ in 0..40 {
+        let mut out = Vec::new();
+        for xid in 1..=25 {
+            append(&mut out, xid, &set);
+        }
+        client.connection.send(&out).unwrap();
+        for _ in 1..=25 {
+            assert_eq!(client.reply().unwrap().expect("a reply").header.err, 0);
+        }
+    }
+    let grown = context.server.resident().saturating_sub(before);
+    assert!(grown < 150 << 20, "the server grew by {grown} bytes for 100 MB of events");
+    client.must(&Request::Delete { path: path.as_str().into(), version: -1 });
+}
+
+fn half_open_crowd(context: &mut Context) {
+    let server = context.another(|spec| spec.config("maxClientCnxns=0"));
+    let mut crowd = Vec::with_capacity(HALF_OPEN);
+    for at in 0..HALF_OPEN {
+        let mut connection = Connection::open(server.address).expect("a connection");
+        if at % 2 == 0 {
+            connection.send(&[0, 0]).expect("half a length");
+        }
+        crowd.push(connection);
+    }
+    let clock = Clock::start();
+    let mut client = Client::connect(server.address).expect("the 10,001st");
+    client.create("/served", b"", 0);
+    assert!(clock.elapsed() < Duration::from_secs(5), "it took {:?}", clock.elapsed());
+    assert!(server.word("srvr").expect("srvr").contains("Mode: "));
+    drop::<Vec<Connection>>(crowd);
+    // and they must be forgotten
+    let address = server.address;
+    let gone = || {
+        let text = server.word("srvr").unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("Connections: "));
+        line.and_then(|count| count.parse::<usize>().ok()).is_some_and(|count| count < 10)
+    };
+    assert!(wait_for(Duration::from_secs(20), gone), "their connections are still counted");
+    TcpStream::connect(address).expect("room");
+}

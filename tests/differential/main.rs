@@ -1,7 +1,7 @@
 //! The differential test: the same seeded story told to two servers, every answer compared.
 //!
 //! `cargo test --test differential -- [--seeds N] [--first SEED] [--ops N] [--left SERVER]
-//! [--right SERVER] [--variant NAME] [--restarts N]`, where a SERVER is `java39`, `java38`,
+//! [--right SERVER] [--variant NAME] [--restarts N] [--differences N]`, where a SERVER is `java39`, `java38`,
 //! `ringkeeper`, a command of the same shape, or the address of one that runs already.
 //! A difference prints its seed and the command that tells that story again.
 
@@ -69,6 +69,8 @@ struct Options {
     first: u64,
     ops: u64,
     restarts: u64,
+    /// How many differences of one seed are shown; what follows the first may follow from it.
+    shown: usize,
     left: String,
     right: String,
     variant: Option<String>,
@@ -80,6 +82,7 @@ fn options() -> Result<Options, String> {
         first: 1,
         ops: 5000,
         restarts: 1,
+        shown: 1,
         left: "java39".to_owned(),
         right: "ringkeeper".to_owned(),
         variant: None,
@@ -93,6 +96,7 @@ fn options() -> Result<Options, String> {
             "--first" => options.first = number()?,
             "--ops" => options.ops = number()?,
             "--restarts" => options.restarts = number()?,
+            "--differences" => options.shown = usize::try_from(number()?).unwrap_or(1),
             "--left" => options.left = value,
             "--right" => options.right = value,
             "--variant" => options.variant = Some(value),
@@ -130,6 +134,7 @@ fn play_variant(options: &Options, variant: &Variant, seeds: &[u64], tally: &mut
     let mut sides = start_sides(options, variant, dir.path());
     for seed in seeds {
         let mut run = Run::new(&mut sides, *seed, variant.name == "quota");
+        run.found_max = options.shown;
         let outcome = run.play(options.ops, options.restarts);
         tally.seeds += 1;
         tally.ops += run.ops;
@@ -137,17 +142,24 @@ fn play_variant(options: &Options, variant: &Variant, seeds: &[u64], tally: &mut
         for (sum, count) in tally.accepted.iter_mut().zip(&run.accepted) {
             *sum += count;
         }
-        if let Err(Difference(text)) = outcome {
-            tally.differences += 1;
-            println!("DIFFERENCE seed {seed} variant {}: {text}", variant.name);
-            println!(
-                "  replay: cargo test --test differential -- --first {seed} --seeds 1 --ops {} \
-                 --restarts {} --variant {} --left '{}' --right '{}'",
-                options.ops, options.restarts, variant.name, options.left, options.right
-            );
-            drop(sides);
-            sides = start_sides(options, variant, dir.path()); // the trees have parted
+        let mut found = std::mem::take(&mut run.found);
+        if let Err(difference) = outcome {
+            found.push(difference);
         }
+        if found.is_empty() {
+            continue;
+        }
+        tally.differences += found.len() as u64;
+        for Difference(text) in found {
+            println!("DIFFERENCE seed {seed} variant {}: {text}", variant.name);
+        }
+        println!(
+            "  replay: cargo test --test differential -- --first {seed} --seeds 1 --ops {} \
+                 --restarts {} --variant {} --left '{}' --right '{}'",
+            options.ops, options.restarts, variant.name, options.left, options.right
+        );
+        drop(sides);
+        sides = start_sides(options, variant, dir.path()); // the trees have parted
     }
 }
 

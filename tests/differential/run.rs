@@ -34,6 +34,9 @@ pub struct Run<'a> {
     alive: [bool; GRAVE + 1],
     pub ops: u64,
     pub accepted: Vec<u64>,
+    /// Differences so far; at `found_max` the run ends.
+    pub found: Vec<Difference>,
+    pub found_max: usize,
 }
 
 type Step = Result<(), Difference>;
@@ -49,6 +52,8 @@ impl<'a> Run<'a> {
             alive: [false; GRAVE + 1],
             ops: 0,
             accepted: vec![0; ACCEPTED.len()],
+            found: Vec::new(),
+            found_max: 1,
         }
     }
 
@@ -339,11 +344,21 @@ impl<'a> Run<'a> {
                 for op in ops.iter().take(answered).skip(answered.saturating_sub(4)) {
                     let _ = write!(context, "\n    before: {}", op.describe());
                 }
-                return Err(self.difference(&context, l, r));
+                let difference = self.difference(&context, l, r);
+                self.found.push(difference);
+                if self.found.len() >= self.found_max || self.parted(slot) {
+                    return Err(Difference("the run ends here".to_owned()));
+                }
             }
             answered += usize::from(matches!(l, Said::Reply { .. }));
         }
         Ok(())
+    }
+
+    /// Whether only one of the two still has the connection: nothing more can be compared.
+    fn parted(&self, slot: usize) -> bool {
+        let [left, right] = &*self.sides;
+        left.slots[slot].connection.is_some() != right.slots[slot].connection.is_some()
     }
 
     fn is_accepted(&mut self, op: Option<&Op>, left: &Said, right: &Said) -> bool {

@@ -52,6 +52,7 @@ pub(crate) fn interrupt() -> Result<Interrupt, Failure> {
 /// Runs the command.
 pub(crate) fn command(args: &RunArgs) -> Result<ExitCode, Failure> {
     worker::probe_ring()?;
+    worker::raise_descriptor_limit();
     let interrupt = interrupt()?;
     let plan = Plan::new(&args.load, &args.servers)?;
     let report = measure(&plan, args.pid, &interrupt)?;

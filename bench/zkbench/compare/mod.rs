@@ -102,6 +102,7 @@ struct CompareReport {
 /// Runs the command.
 pub(crate) fn command(args: &CompareArgs) -> Result<ExitCode, Failure> {
     worker::probe_ring()?;
+    worker::raise_descriptor_limit();
     let interrupt = run::interrupt()?;
     let template = match &args.config {
         Some(path) => read(path)?,

@@ -12,7 +12,7 @@ use ringkeeper::wire::frame;
 use ringkeeper::wire::request::Request;
 use tokio::sync::{Semaphore, watch};
 
-use super::connection::{self, Credentials, Stream};
+use super::connection::{self, ConnectFault, Credentials, Stream};
 use super::pacing::now;
 use super::session::{Context, LOST};
 use super::worker::{Event, Link, Measured, begun, meter};
@@ -97,10 +97,13 @@ impl Opener {
         let opening = connection::open(server, &mut credentials, self.cx.session_timeout_ms);
         let opened = tokio::time::timeout(self.cx.timeout, opening).await;
         let mut tally = self.cx.tally.borrow_mut();
-        let Ok(Ok(stream)) = opened else {
-            tally.connects_failed += 1;
-            tally.error(Kind::Open, LOST);
-            return None;
+        let stream = match opened.unwrap_or(Err(ConnectFault::TimedOut)) {
+            Ok(stream) => stream,
+            Err(fault) => {
+                tally.connect_failed(&fault);
+                tally.error(Kind::Open, LOST);
+                return None;
+            }
         };
         tally.record(Kind::Open, now(self.link.clock) - start);
         self.link.shared.done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -132,11 +132,11 @@ async fn reconnect(lane: &mut Lane, cx: &Context) -> Option<Stream> {
                 continue;
             }
             Err(
-                ConnectFault::Io(_)
+                fault @ (ConnectFault::Io(_)
                 | ConnectFault::Closed
                 | ConnectFault::Malformed(_)
-                | ConnectFault::TimedOut,
-            ) => cx.tally.borrow_mut().connects_failed += 1,
+                | ConnectFault::TimedOut),
+            ) => cx.tally.borrow_mut().connect_failed(&fault),
         }
         tokio::time::sleep(backoff).await;
         backoff = (backoff * 2).min(BACKOFF_MAX);

@@ -6,6 +6,7 @@ use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::Duration;
 
 use ringkeeper::clock::Clock;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::lane::{Inbox, Lane, Pace, Rules, Shared};
@@ -79,6 +80,14 @@ pub(crate) fn in_ring<F: Future>(sessions: u32, future: F) -> F::Output {
     }
     ring.setup_cqsize(entries * 2);
     tokio_uring::builder().entries(entries).uring_builder(&ring).start(future)
+}
+
+/// As many descriptors as this process may have: each session is one.
+pub(crate) fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where it stays as it was, a connection too many says so.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Whether the kernel gives out rings at all.

@@ -44,7 +44,7 @@ pub(crate) struct Tally {
     pub(crate) sessions_expired: u64,
     /// Connections dropped because of what the server sent.
     pub(crate) protocol_faults: u64,
-    /// What the first of those was.
+    /// What the first failed attempt or dropped connection was about.
     pub(crate) first_fault: Option<String>,
 }
 
@@ -92,6 +92,11 @@ impl Tally {
 
     pub(crate) fn error(&mut self, kind: Kind, code: i32) {
         *self.kinds[kind as usize].errors.entry(code).or_default() += 1;
+    }
+
+    pub(crate) fn connect_failed(&mut self, fault: &dyn std::fmt::Display) {
+        self.connects_failed += 1;
+        self.first_fault.get_or_insert_with(|| fault.to_string());
     }
 
     pub(crate) fn fault(&mut self, fault: &dyn std::fmt::Display) {

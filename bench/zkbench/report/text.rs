@@ -107,8 +107,10 @@ fn notes(out: &mut String, report: &Report) {
         );
     }
     if let Some(fault) = &connections.first_fault {
-        let count = connections.protocol_faults;
-        line(out, format_args!("PROTOCOL  {count} faults, the first: {fault}"));
+        line(out, format_args!("            the first: {fault}"));
+    }
+    if connections.protocol_faults > 0 {
+        line(out, format_args!("WARNING   {} protocol faults", connections.protocol_faults));
     }
     if let Some(server) = &report.server {
         server_use(out, server);

@@ -91,9 +91,10 @@ impl Buffers {
     /// The bytes received.
     pub(super) fn bytes(&self, lent: &Lent) -> &[u8] {
         assert!(self.lent[usize::from(lent.id)], "only a lent buffer is read");
+        assert!(lent.len <= self.buffer_bytes, "it was lent by this group");
         let at = self.position(lent.id);
         // SAFETY: `position` is that of a buffer inside the live mapping, and `len` is no more than
-        // its size (`claim`). It is lent, so the kernel does not write to it, and `give_back` needs
+        // its size. It is lent, so the kernel does not write to it, and `give_back` needs
         // `&mut self`.
         unsafe { slice::from_raw_parts(self.base.as_ptr().add(at), lent.len()) }
     }

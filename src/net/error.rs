@@ -92,21 +92,22 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sysctl { value: 1 } => f.write_str(
-                "sysctl kernel.io_uring_disabled is 1, which leaves io_uring to privileged processes: \
-                 set it to 0, or name a group of this user in kernel.io_uring_group",
+                "sysctl kernel.io_uring_disabled is 1, which leaves io_uring to privileged \
+                 processes: set it to 0, or name a group of this user in kernel.io_uring_group",
             ),
             Self::Sysctl { value } => write!(
                 f,
-                "sysctl kernel.io_uring_disabled is {value}, which forbids io_uring to all processes: set it to 0",
+                "sysctl kernel.io_uring_disabled is {value}, which forbids io_uring to all \
+                 processes: set it to 0",
             ),
             Self::Policy => f.write_str(
-                "a policy refuses io_uring_setup (EPERM) although kernel.io_uring_disabled permits it, as the \
-                 default seccomp profile of Docker and containerd does: use a profile that allows io_uring_setup, \
-                 io_uring_enter and io_uring_register, or run outside the container",
+                "a policy refuses io_uring_setup (EPERM) although kernel.io_uring_disabled \
+                 permits it, as the default seccomp profile of Docker and containerd does: use a \
+                 profile that allows io_uring_setup, io_uring_enter and io_uring_register, or run outside the container",
             ),
             Self::Absent => f.write_str(
-                "the kernel has no io_uring (ENOSYS): a kernel of 6.0 or later with CONFIG_IO_URING is \
-                 needed, and a sandbox such as gVisor must not hide it",
+                "the kernel has no io_uring (ENOSYS): a kernel of 6.0 or later with \
+                 CONFIG_IO_URING is needed, and a sandbox such as gVisor must not hide it",
             ),
             Self::LockedMemory { limit } => {
                 f.write_str("there is no memory for the ring (ENOMEM) and RLIMIT_MEMLOCK is ")?;

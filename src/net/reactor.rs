@@ -301,6 +301,21 @@ impl Reactor {
     }
 }
 
+impl Drop for Reactor {
+    /// Cancels what is in flight; the ring, which goes next, waits for the end of it.
+    fn drop(&mut self) {
+        self.ring.cancel_poll();
+        for (key, _) in &self.listeners {
+            self.ring.cancel_accept(slot_key(key));
+        }
+        for key in 0..self.connections.capacity() {
+            if self.connections.contains(key) {
+                self.cancel(slot_key(key));
+            }
+        }
+    }
+}
+
 /// The connection that `id` still names. Not a method, to leave the other fields alone.
 pub(super) fn find(
     connections: &mut Slab<Connection>,

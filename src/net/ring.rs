@@ -31,8 +31,9 @@ const GROUP: u16 = 0;
 /// Completions that fit before the kernel has to keep them elsewhere, per submission entry.
 const COMPLETIONS_PER_ENTRY: u32 = 4;
 
-/// How often, and for how long each time, the end of a ring waits for its cancelled operations.
-const QUIESCE: (u32, Duration) = (50, Duration::from_millis(100));
+/// How often in vain, and for how long each time, the end of a ring waits for its operations.
+const QUIESCE_TRIES: u32 = 20;
+const QUIESCE_WAIT: Duration = Duration::from_millis(100);
 
 /// What an operation was for; in the high byte of its user data, a key in the low half.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -93,6 +94,10 @@ pub(super) enum Completion {
         key: u32,
     },
 }
+
+/// Names a send in flight.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct SendKey(u32);
 
 /// Bytes that the kernel reads.
 #[derive(Debug)]
@@ -173,8 +178,14 @@ impl Ring {
     }
 
     /// Sends `bytes` from `from` on, or as much of it as the socket takes; hands them back when
-    /// done.
-    pub(super) fn send(&mut self, fd: BorrowedFd<'_>, key: u32, bytes: Vec<u8>, from: usize) {
+    /// done. What it returns names the send, to cancel it.
+    pub(super) fn send(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        key: u32,
+        bytes: Vec<u8>,
+        from: usize,
+    ) -> SendKey {
         let slot = self.sends.insert(Sending { key, bytes, from });
         let rest = &self.sends[slot].bytes[from..];
         let len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
@@ -183,10 +194,13 @@ impl Ring {
         // it, and moving a vector does not move what it points to.
         let entry = opcode::Send::new(raw(fd), rest.as_ptr(), len).flags(flags).build();
         self.sends_queued += 1;
-        self.push(entry, Kind::Send, slot_key(slot));
+        let send = SendKey(slot_key(slot));
+        self.push(entry, Kind::Send, send.0);
+        send
     }
 
-    /// Ends the receive of connection `key`.
+    /// Ends the receive of connection `key`. By user data, by which the kernel finds it at once; by
+    /// descriptor it would look at all operations, and closing many connections would be quadratic.
     pub(super) fn cancel_receive(&mut self, key: u32) {
         let entry = opcode::AsyncCancel::new(Kind::Receive.user_data(key)).build();
         self.push(entry, Kind::Cancel, key);
@@ -198,10 +212,10 @@ impl Ring {
         self.push(entry, Kind::Cancel, u32::MAX);
     }
 
-    /// Ends all operations on `fd`.
-    pub(super) fn cancel_all(&mut self, fd: BorrowedFd<'_>, key: u32) {
-        let builder = CancelBuilder::fd(raw(fd)).all();
-        self.push(opcode::AsyncCancel2::new(builder).build(), Kind::Cancel, key);
+    /// Ends a send of connection `key`.
+    pub(super) fn cancel_send(&mut self, key: u32, send: SendKey) {
+        let entry = opcode::AsyncCancel::new(Kind::Send.user_data(send.0)).build();
+        self.push(entry, Kind::Cancel, key);
     }
 
     pub(super) fn bytes(&self, lent: &Lent) -> &[u8] {
@@ -291,21 +305,32 @@ impl Ring {
         }
     }
 
-    /// Cancels everything and waits for the end of it; whether all of it has ended.
+    /// Ends the reports of `poll`.
+    pub(super) fn cancel_poll(&mut self) {
+        let entry = opcode::AsyncCancel::new(Kind::Wake.user_data(0)).build();
+        self.push(entry, Kind::Cancel, u32::MAX);
+    }
+
+    /// Waits until all operations have ended; whether they have. The reactor has cancelled them,
+    /// one by one: the kernel takes quadratic time for a cancellation of all, so that comes only if
+    /// one was forgotten.
     fn quiesce(&mut self) -> bool {
-        self.push(opcode::AsyncCancel2::new(CancelBuilder::any()).build(), Kind::Cancel, u32::MAX);
         let mut ended = Vec::new();
-        for _ in 0..QUIESCE.0 {
-            if self.wait(Some(QUIESCE.1)).is_err() {
+        let mut tries = QUIESCE_TRIES;
+        while self.in_flight > 0 {
+            let before = self.in_flight;
+            if tries == 0 || self.wait(Some(QUIESCE_WAIT)).is_err() {
                 return false;
             }
             self.reap(&mut ended);
             ended.clear(); // closes what was accepted in the meantime
-            if self.in_flight == 0 {
-                return true;
+            if self.in_flight == before {
+                tries -= 1;
+                let all = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
+                self.push(all, Kind::Cancel, u32::MAX);
             }
         }
-        false
+        true
     }
 }
 

@@ -41,7 +41,7 @@ impl Reactor {
                 self.free_if_over(key);
             }
             Completion::Sent { key, bytes, from, result } => {
-                self.connections[key as usize].sending = false;
+                self.connections[key as usize].sending = None;
                 self.on_sent(key, bytes, from, result, events);
                 self.free_if_over(key);
             }
@@ -184,13 +184,14 @@ impl Reactor {
             return self.pool.give(bytes);
         }
         if connection.unsent > 0 {
-            connection.sending = true;
-            return self.ring.send(connection.socket.as_fd(), key, bytes, from + sent);
+            let send = self.ring.send(connection.socket.as_fd(), key, bytes, from + sent);
+            connection.sending = Some(send);
+            return;
         }
         self.pool.give(bytes);
         self.send(key);
         let connection = &mut self.connections[key as usize];
-        if connection.sending {
+        if connection.sending.is_some() {
             return;
         }
         match connection.life {
@@ -210,16 +211,16 @@ impl Reactor {
     fn send(&mut self, key: u32) {
         let connection = &mut self.connections[key as usize];
         connection.above |= connection.outbox_bytes() > self.options.drained_above;
-        if connection.sending {
+        if connection.sending.is_some() {
             return;
         }
         let bytes = mem::take(&mut connection.outbox);
         if bytes.is_empty() {
             return self.pool.give(bytes);
         }
-        connection.sending = true;
         connection.unsent = bytes.len();
-        self.ring.send(connection.socket.as_fd(), key, bytes, 0);
+        let send = self.ring.send(connection.socket.as_fd(), key, bytes, 0);
+        connection.sending = Some(send);
     }
 
     /// Sends what was appended since the last turn.
@@ -257,7 +258,14 @@ impl Reactor {
         self.steer(key);
         let connection = &mut self.connections[key as usize];
         let is_unwanted = connection.is_alive() && !connection.wants_input();
-        if connection.receive == Receive::Armed && is_unwanted {
+        if is_unwanted {
+            self.stop_receiving(key);
+        }
+    }
+
+    fn stop_receiving(&mut self, key: u32) {
+        let connection = &mut self.connections[key as usize];
+        if connection.receive == Receive::Armed {
             connection.receive = Receive::Stopping;
             connection.cancels += 1;
             self.ring.cancel_receive(key);
@@ -273,7 +281,7 @@ impl Reactor {
         connection.input.clear(&mut self.ring, &mut self.pool);
         self.steer(id.key);
         self.send(id.key);
-        if !self.connections[id.key as usize].sending
+        if self.connections[id.key as usize].sending.is_none()
             && let Some(reason) = self.end_stream(id.key)
         {
             return self.end_between_turns(id.key, reason);
@@ -353,11 +361,12 @@ impl Reactor {
     }
 
     /// Ends the operations of a connection, if it has any.
-    fn cancel(&mut self, key: u32) {
+    pub(super) fn cancel(&mut self, key: u32) {
+        self.stop_receiving(key);
         let connection = &mut self.connections[key as usize];
-        if !connection.is_quiet() {
+        if let Some(send) = connection.sending {
             connection.cancels += 1;
-            self.ring.cancel_all(connection.socket.as_fd(), key);
+            self.ring.cancel_send(key, send);
         }
     }
 

@@ -6,7 +6,7 @@ use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
 use super::args::Start;
-use crate::error::{ExitCode, Fatal};
+use crate::error::Fatal;
 use crate::server::{self, config::Config};
 
 /// The variable that says what to log, for instance `debug` or `ringkeeper::log=debug`.
@@ -23,13 +23,13 @@ pub fn start_foreground(start: &Start) -> Result<(), Fatal> {
     for flag in &start.ignored_flags {
         tracing::debug!(flag, "a flag for a Java machine means nothing here");
     }
-    let (config, warnings) = Config::load(start.file.as_deref(), &start.properties)
-        .map_err(|error| Fatal::new(ExitCode::Invocation, error))?;
+    let (config, warnings) = Config::load(start.file.as_deref(), &start.properties)?;
     for warning in warnings {
-        if warning.level == Level::DEBUG {
-            tracing::debug!("{warning}");
-        } else {
-            tracing::warn!("{warning}");
+        match warning.level {
+            Level::ERROR => tracing::error!("{warning}"),
+            Level::WARN => tracing::warn!("{warning}"),
+            Level::INFO => tracing::info!("{warning}"),
+            Level::DEBUG | Level::TRACE => tracing::debug!("{warning}"),
         }
     }
     server::run(&config)

@@ -8,6 +8,8 @@ use std::sync::atomic::AtomicI64;
 use std::sync::mpsc::{Receiver as Channel, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 use super::config::Config;
 use super::recover::{self, RecoverOptions, Recovered};
 use super::settings;
@@ -67,6 +69,11 @@ struct Ringed {
 /// [`Fatal`] with the exit code for what stands in the way; nothing serves then.
 pub fn boot(config: &Config, bell: &Arc<ParkBell>) -> Result<Running, Fatal> {
     let clock = Clock::start();
+    if !config.is_standalone() {
+        let text = "this configuration has several servers; ensembles are not served yet";
+        return Err(Fatal::new(ExitCode::Invocation, text));
+    }
+    raise_file_limit();
     let storage = &config.storage;
     let directory =
         Directory::open(&storage.data_dir, &storage.data_log_dir, storage.directories_autocreate)
@@ -112,6 +119,15 @@ pub fn boot(config: &Config, bell: &Arc<ParkBell>) -> Result<Running, Fatal> {
     })
 }
 
+/// Each connection is a descriptor: takes as many as the system lets this process have.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
 fn recover(
     config: &Config,
     directory: &Directory,
@@ -121,13 +137,20 @@ fn recover(
     let options = RecoverOptions {
         tree: settings::tree(config, seed),
         trust_empty_snapshot: config.storage.trust_empty_snapshot,
-        allow_gaps: false,
-        cut_damaged_tail: false,
+        allow_gaps: config.storage.recovery_allows_gaps,
+        cut_damaged_tail: config.storage.recovery_cuts_damaged_tail,
     };
     let recovered = recover::recover(directory, &options)?;
     let (zxid, nodes) = (recovered.tree.last_zxid(), recovered.tree.node_count());
     let (replayed, millis) = (recovered.replayed, clock.now().0);
     tracing::info!(%zxid, nodes, replayed, millis, "recovered");
+    if let (mismatches @ 1.., Some(first)) = recovered.tree.digest_mismatches() {
+        tracing::error!(
+            mismatches,
+            ?first,
+            "the recovered tree is not what its log was written for; compare it with a backup"
+        );
+    }
     Ok(recovered)
 }
 

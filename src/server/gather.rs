@@ -9,12 +9,13 @@ use super::config::Config;
 use crate::admin::environment;
 use crate::admin::four_letter::Needs;
 use crate::admin::report::{
-    Conf, Connection, ConnectionSession, Expiries, Facts, Mode, Report, Sessions, Sizes,
+    Conf, Connection, ConnectionSession, Expiries, Facts, Mode, Quota, Report, Sessions, Sizes,
 };
 use crate::clock;
 use crate::ids::{Millis, ServerId, SessionId};
 use crate::stage::control::{ConnectionFacts, Inquiry, Question, SessionFacts};
 use crate::stage::queue::Sender;
+use crate::tree;
 use crate::wire::OpCode;
 
 /// How long the control thread waits for another thread's answer.
@@ -42,7 +43,7 @@ pub(super) fn report(
                 report.digests =
                     tree.digest_log().map(|entry| (entry.zxid, entry.digest)).collect();
             }
-            Needs::Quotas => report.quotas = Vec::new(),
+            Needs::Quotas => report.quotas = quotas(running),
             Needs::Environment => report.environment = environment::gather(),
         }
     }
@@ -85,8 +86,8 @@ fn conf(running: &Running, config: &Config) -> Conf {
     Conf {
         client_port: i32::from(running.address.port()),
         secure_client_port: clients.secure_address.as_ref().map_or(-1, |at| i32::from(at.port)),
-        data_dir: running.directories.0.display().to_string(),
-        data_log_dir: running.directories.1.display().to_string(),
+        data_dir: absolute(&running.directories.0),
+        data_log_dir: absolute(&running.directories.1),
         tick_time_ms: sessions.tick_time_ms,
         connections_per_address_max: clients.connections_per_address_max.unwrap_or(0),
         session_timeout_ms_min: sessions.timeout_ms_min,
@@ -95,6 +96,11 @@ fn conf(running: &Running, config: &Config) -> Conf {
         server_id: ServerId(0),
         quorum: None,
     }
+}
+
+fn absolute(path: &Path) -> String {
+    let absolute = std::path::absolute(path);
+    absolute.as_deref().unwrap_or(path).display().to_string()
 }
 
 /// COMPAT: with one directory for both, both sizes are those of all its files
@@ -212,6 +218,20 @@ fn ephemerals(running: &Running) -> Vec<(SessionId, Vec<String>)> {
     let tree = running.shared.tree.read();
     let of = |session| tree.ephemerals(session).map(String::from).collect();
     tree.sessions_with_ephemerals().map(|session| (session, of(session))).collect()
+}
+
+/// COMPAT: by first path component; a hard limit hides the soft one (`QuotaMetricsUtils`).
+fn quotas(running: &Running) -> Vec<Quota> {
+    let tree = running.shared.tree.read();
+    let hard_or_soft = |hard: i64, soft: i64| if hard >= 0 { hard } else { soft };
+    let quota = |quota: tree::Quota<'_>| Quota {
+        namespace: quota.root.split('/').nth(1).unwrap_or_default().into(),
+        count_limit: hard_or_soft(quota.limits.count_hard, quota.limits.count),
+        bytes_limit: hard_or_soft(quota.limits.bytes_hard, quota.limits.bytes),
+        count_used: quota.usage.count,
+        bytes_used: quota.usage.bytes,
+    };
+    tree.quotas().map(quota).collect()
 }
 
 fn watches(running: &Running) -> Vec<(SessionId, Vec<String>)> {

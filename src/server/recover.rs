@@ -6,11 +6,11 @@ use std::path::Path;
 use crate::error::{ExitCode, Fatal};
 use crate::ids::Zxid;
 use crate::log::recovery::{self, ReplayOptions};
-use crate::log::snapshot::{self, SnapshotFile, SnapshotReader};
+use crate::log::snapshot::{self, DigestTrailer, SnapshotFile, SnapshotReader};
 use crate::log::{Directory, Error};
 use crate::tree::image::{self, LoadError};
 use crate::tree::{Tree, TreeOptions};
-use crate::wire::txn::Record;
+use crate::wire::txn::{Record, TxnDigest};
 
 /// How to recover.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +103,7 @@ pub(super) fn recover(
         Ok(())
     })?;
     for finding in &replayed.findings {
-        tracing::warn!(?finding, "recovery");
+        tracing::warn!("{finding}");
     }
     if snapshot.is_none() && replayed.records > 0 && !options.trust_empty_snapshot {
         let dir = directory.snap_dir().display().to_string();
@@ -151,7 +151,10 @@ impl fmt::Display for Unusable {
 
 fn load(file: &SnapshotFile, options: &RecoverOptions) -> Result<Tree, Unusable> {
     let mut reader = SnapshotReader::open(file).map_err(Unusable::File)?;
-    let tree = image::load(&mut reader, file.zxid, options.tree).map_err(Unusable::Image)?;
-    reader.finish().map_err(Unusable::File)?;
+    let mut tree = image::load(&mut reader, file.zxid, options.tree).map_err(Unusable::Image)?;
+    let trailers = reader.finish().map_err(Unusable::File)?;
+    if let Some(DigestTrailer { zxid, version, digest }) = trailers.digest {
+        tree.expect_digest(zxid, TxnDigest { version, digest });
+    }
     Ok(tree)
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use crate::error::{ExitCode, Fatal};
+use crate::ids::Zxid;
 use crate::limits::{SNAPSHOT_CHUNK_BYTES, SNAPSHOT_CHUNK_NODES};
 use crate::log::Error;
 use crate::log::snapshot::{Compression, DigestTrailer, SnapshotFile, SnapshotWriter, Trailers};
@@ -109,7 +110,9 @@ pub fn write(
         chunk.clear();
     }
     let zxid = image.zxid;
-    let trailer = |digest| DigestTrailer { zxid, version: DIGEST_VERSION, digest };
+    // COMPAT: zxid 0 says that there is no digest (`DataTree.serializeZxidDigest`).
+    let of = |digest| if zxid == Zxid::ZERO { 0 } else { digest };
+    let trailer = |digest| DigestTrailer { zxid, version: DIGEST_VERSION, digest: of(digest) };
     let trailers = Trailers {
         digest: image.digest.map(trailer),
         last_zxid: options.zxid_trailer.then_some(zxid),

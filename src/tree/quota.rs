@@ -146,6 +146,11 @@ impl Tree {
         })
     }
 
+    /// All quotas that count for something, by path.
+    pub fn quotas(&self) -> impl Iterator<Item = Quota<'_>> {
+        self.quotas.paths.iter().filter_map(|root| self.quota_of(root))
+    }
+
     /// A node was created.
     pub(super) fn quota_on_create(&mut self, path: &str, data_len: usize) {
         if let Some(root) = quota_root_of(path, LIMITS_NAME) {

@@ -161,6 +161,8 @@ pub(super) fn storage(values: &mut Values, embedded: bool) -> Result<Storage, Co
         directories_autocreate: values.flag("datadir.autocreate"),
         database_autocreate: values.flag("db.autocreate"),
         trust_empty_snapshot: values.flag("snapshot.trust.empty"),
+        recovery_allows_gaps: values.flag("ringkeeper.recovery.allowGaps"),
+        recovery_cuts_damaged_tail: values.flag("ringkeeper.recovery.cutDamagedTail"),
         preallocate_bytes: kib(values, "preAllocSize"),
         snap_count: at_least(values, "snapCount", SNAP_COUNT_MIN),
         snap_size_bytes: kib(values, "snapSizeLimitInKb"),

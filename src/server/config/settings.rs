@@ -144,6 +144,10 @@ pub struct Storage {
     pub database_autocreate: bool,
     /// `snapshot.trust.empty`: start with logs but no snapshot.
     pub trust_empty_snapshot: bool,
+    /// `ringkeeper.recovery.allowGaps`: go on where txns are missing from the log.
+    pub recovery_allows_gaps: bool,
+    /// `ringkeeper.recovery.cutDamagedTail`: discard the newest log from a damaged record on.
+    pub recovery_cuts_damaged_tail: bool,
     /// `preAllocSize`: how far ahead a log file is made ready; `None` does not.
     pub preallocate_bytes: Option<u64>,
     /// `snapCount`: txns between snapshots, at least 2.

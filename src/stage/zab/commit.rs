@@ -5,7 +5,7 @@ use crate::ids::SessionId;
 use crate::metrics::Counter;
 use crate::reply::response::{self, Fate};
 use crate::stage::message::{ConnectAsk, Entry, Origin};
-use crate::tree::{Change, Outcome};
+use crate::tree::{Change, Outcome, Tree};
 use crate::wire::txn::Record;
 use crate::zab::Proposal;
 
@@ -38,8 +38,19 @@ impl ZabStage {
             self.answer(&record, &outcome);
             self.settle(&proposal);
         }
+        self.notice_mismatches(&tree);
         self.consider_snapshot(&mut tree);
         self.push_batches();
+    }
+
+    /// A txn whose digest is not the one its leader foresaw: two servers differ, or one has a bug.
+    fn notice_mismatches(&mut self, tree: &Tree) {
+        let (mismatches, first) = tree.digest_mismatches();
+        if mismatches > self.mismatches {
+            self.recorder.add(Counter::DigestMismatchesCount, mismatches - self.mismatches);
+            self.mismatches = mismatches;
+            tracing::error!(mismatches, ?first, "digests are not matching");
+        }
     }
 
     fn settle(&mut self, proposal: &Proposal) {

@@ -82,6 +82,8 @@ pub struct ZabStage {
     next_shard: usize,
     now: Millis,
     is_appending: bool,
+    /// Digest mismatches seen so far.
+    mismatches: u64,
 }
 
 impl ZabStage {
@@ -108,6 +110,7 @@ impl ZabStage {
             next_shard: 0,
             now: Millis(0),
             is_appending: false,
+            mismatches: 0,
             parts,
         }
     }

@@ -91,7 +91,8 @@ pub struct Acl<'a> {
     pub perms: i32,
     /// `world`, `digest`, `ip`, … A null on the wire reads as empty, which no scheme is.
     pub scheme: Cow<'a, str>,
-    /// Whom it admits, in the scheme's own form. A null reads as empty: kazoo sends one with `auth`.
+    /// Whom it admits, in the scheme's own form. A null reads as empty: kazoo sends one for
+    /// `auth`.
     pub id: Cow<'a, str>,
 }
 

@@ -76,7 +76,11 @@ pub(crate) struct LoadArgs {
     #[arg(long, short, value_enum, default_value = "get")]
     pub(crate) workload: WorkloadName,
     /// Client sessions.
-    #[arg(long, short, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=99_999))]
+    #[arg(
+        long, short,
+        default_value_t = 8,
+        value_parser = clap::value_parser!(u32).range(1..=99_999)
+    )]
     pub(crate) sessions: u32,
     /// Requests in flight per session (closed loop, default 16), their bound (open loop, default
     /// 1024), or handshakes under way at a time (--workload open, default 64).
@@ -98,10 +102,18 @@ pub(crate) struct LoadArgs {
     #[arg(long, default_value = "2s", value_parser = duration)]
     pub(crate) warmup: Duration,
     /// Bytes of data in a znode.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    #[arg(
+        long,
+        default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(0..=1_000_000)
+    )]
     pub(crate) value_bytes: u32,
     /// Znodes that get and set choose from, or that load creates.
-    #[arg(long, short = 'n', default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=99_999_999))]
+    #[arg(
+        long, short = 'n',
+        default_value_t = 10_000,
+        value_parser = clap::value_parser!(u64).range(1..=99_999_999)
+    )]
     pub(crate) znodes: u64,
     /// Share of gets in --workload mixed.
     #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u8).range(0..=100))]
@@ -172,7 +184,11 @@ pub(crate) struct DiskArgs {
     #[arg(long)]
     pub(crate) dir: PathBuf,
     /// How many flushes.
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(
+        long,
+        default_value_t = 1000,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
     pub(crate) flushes: u32,
     /// Bytes made durable by each.
     #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]

@@ -294,7 +294,7 @@ impl<'a> Run<'a> {
             let rest = until.saturating_sub(self.clock.elapsed());
             // Nobody sends: this waits, and a signal is seen within a tick.
             let _ = nothing.recv_timeout(rest.min(TICK));
-            self.watched.as_mut().map(Watched::sample);
+            self.watched.as_mut().map(Watched::sample_memory);
         }
     }
 

@@ -20,7 +20,6 @@ use super::workload::Kind;
 use super::{Phase, template};
 use crate::Failure;
 use crate::plan::Plan;
-use crate::report::tally::Sample;
 
 /// Opens this thread's sessions, tells how long it took, holds and closes them.
 pub(crate) async fn run(
@@ -130,8 +129,7 @@ impl Holder {
                 tally.error(Kind::Ping, LOST);
                 return;
             }
-            let done = now(self.cx.clock);
-            tally.record_due(Sample { kind: Kind::Ping, due: start, sent: start, done });
+            tally.record(Kind::Ping, now(self.cx.clock) - start);
         }
         let permit = self.closing.acquire().await;
         let start = now(self.cx.clock);

@@ -112,6 +112,13 @@ impl Watched {
         }
     }
 
+    /// After the measurement: what it holds, not what it spends.
+    pub(crate) fn sample_memory(&mut self) {
+        let cpu_us = self.after.cpu_us;
+        self.sample();
+        self.after.cpu_us = cpu_us;
+    }
+
     /// What it used for `ops` operations in `span`.
     pub(crate) fn report(&self, ops: u64, span: Duration) -> ServerUse {
         let cpu_us = self.after.cpu_us.saturating_sub(self.before.cpu_us);

@@ -103,7 +103,8 @@ impl fmt::Display for Obstacle {
             Self::Policy => f.write_str(
                 "a policy refuses io_uring_setup (EPERM) although kernel.io_uring_disabled \
                  permits it, as the default seccomp profile of Docker and containerd does: use a \
-                 profile that allows io_uring_setup, io_uring_enter and io_uring_register, or run outside the container",
+                 profile that allows io_uring_setup, io_uring_enter and io_uring_register, or run \
+                 outside the container",
             ),
             Self::Absent => f.write_str(
                 "the kernel has no io_uring (ENOSYS): a kernel of 6.0 or later with \

@@ -84,8 +84,8 @@ impl fmt::Display for Finding {
         match self {
             Self::CutTorn { file, offset, bytes } => write!(
                 f,
-                "{} ended in a record that was not written to its end (an interrupted write, \
-                 never acknowledged): {bytes} bytes from offset {offset} on were cut off",
+                "{} ended in an incomplete record: {bytes} bytes from offset {offset} on were cut \
+                 off. A crash while writing leaves such a tail; after a clean stop suspect the disk",
                 file.display()
             ),
             Self::CutDamaged { file, offset, bytes } => write!(

@@ -21,13 +21,13 @@ pub const COMMIT_QUEUE_MAX: usize = 1024;
 /// Replies and events waiting for a client that does not read: past it, its requests wait.
 pub const OUTBOX_BYTES_PAUSE: usize = 1 << 20;
 
-/// Events waiting for a client that does not read: past it, the connection is closed.
-pub const OUTBOX_BYTES_MAX: usize = 16 << 20;
+/// Events behind a full outbox that a client does not read: past it, the connection is closed.
+pub const EVENT_BYTES_MAX: usize = 16 << 20;
 
 /// Keys (first path components, server ids) a thread keeps metrics for; the rest counts as one.
 pub const METRIC_KEYS_MAX: usize = 64;
 
-const _: () = assert!(OUTBOX_BYTES_PAUSE < OUTBOX_BYTES_MAX, "a client is paused before it is cut");
+const _: () = assert!(OUTBOX_BYTES_PAUSE < EVENT_BYTES_MAX, "a client is paused before it is cut");
 
 /// Bytes read and thrown away from a peer after the end of the stream was sent to it.
 pub const DRAIN_BYTES_MAX: u32 = 256 << 10;

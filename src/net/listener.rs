@@ -13,8 +13,9 @@ use rustix::net::{ipproto, sockopt};
 
 use super::error::{NetError, OsError};
 
-/// COMPAT: Java's `ServerSocket` takes 50 when `clientPortListenBacklog` is not given (-1).
-const BACKLOG_DEFAULT: i32 = 50;
+/// Where the operator leaves it to us. Java takes 50, which a fleet that reconnects overflows: each
+/// handshake lost that way waits a second.
+const BACKLOG_DEFAULT: i32 = 1024;
 
 /// A bound, listening TCP socket that no reactor accepts from yet.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on `address`; a `backlog` below 1 means 50. The wildcard of either family stands for
+    /// Listens on `address`; a `backlog` below 1 means 1024. The wildcard of either family stands for
     /// both, or for IPv4 alone where there is no IPv6. `reuse_port` lets other listeners share the
     /// port, the kernel spreading connections among them.
     ///

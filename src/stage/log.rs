@@ -161,7 +161,9 @@ impl SegmentPreparer {
     /// Passes on a finished segment, and what the writer wants next.
     fn turn(&mut self, writer: &mut Writer) -> Result<(), Error> {
         match self.ready.try_recv() {
-            Ok(prepared) => writer.offer(prepared?)?,
+            Ok(Ok(prepared)) => writer.offer(prepared)?,
+            // The writer tries itself when it must; that failure would be the end.
+            Ok(Err(error)) => tracing::warn!(%error, "the next log segment could not be prepared"),
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
         }
         if let Some(bytes) = writer.wants_segment() {

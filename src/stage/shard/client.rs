@@ -112,6 +112,10 @@ pub(super) struct Client {
     pub(super) is_ready: bool,
     /// Its socket is not read: it has too much waiting for it.
     pub(super) is_paused: bool,
+    /// Its next write waits for the number of those in flight to fall.
+    pub(super) is_held: bool,
+    /// Events appended since its outbox was last short.
+    pub(super) event_bytes: usize,
     /// It holds watches, or may.
     pub(super) watches: bool,
     pub(super) tally: Tally,
@@ -128,6 +132,8 @@ impl Client {
             asked: VecDeque::new(),
             is_ready: false,
             is_paused: false,
+            is_held: false,
+            event_bytes: 0,
             watches: false,
             tally: Tally::new(now),
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use super::client::{Asked, Client, Phase};
 use super::{Close, ConnectionId, Shard};
 use crate::ids::Zxid;
-use crate::limits::OUTBOX_BYTES_MAX;
+use crate::limits::{EVENT_BYTES_MAX, OUTBOX_BYTES_PAUSE};
 use crate::metrics::Advanced;
 use crate::reply::response;
 use crate::request::access;
@@ -64,7 +64,8 @@ impl Shard {
         self.recorder.request_latency_ms(latency_us / 1000);
         self.recorder.response_bytes(frame.len() as u64);
         client.tally.replied(op, xid, zxid, latency_us, self.now);
-        if client.order.answered() {
+        let is_held = std::mem::take(&mut client.is_held);
+        if client.order.answered() || is_held {
             self.make_ready(id);
         }
     }
@@ -96,7 +97,8 @@ impl Shard {
         self.close(id, Close::AfterFlush);
     }
 
-    /// Tells the watchers of a change that they may know of.
+    /// Tells the watchers of a change that they may know of. A client that does not read cannot
+    /// make events pile up without end; a long reply to one that does is no reason to close it.
     fn fire(&mut self, change: &Change) {
         let Self { parts, clients, watches, recorder, overfull, .. } = self;
         let access = &parts.shared.settings.access;
@@ -108,18 +110,28 @@ impl Shard {
         let reactor = &mut parts.reactor;
         watches.fire(change, may_read, |key, kind, path| {
             let id = ConnectionId::from_bits(key);
+            let waiting = reactor.outbox_bytes(id);
             let Some(outbox) = reactor.outbox(id) else { return };
+            let start = outbox.len();
             response::event(outbox, change.zxid, kind, path);
+            let bytes = outbox.len() - start;
             recorder.packets_sent(1);
-            if reactor.outbox_bytes(id) > OUTBOX_BYTES_MAX {
-                overfull.push(id);
+            if waiting > OUTBOX_BYTES_PAUSE {
+                overfull.push((id, bytes));
             }
         });
-        while let Some(id) = self.overfull.pop() {
-            if let Some(client) = self.clients.get(&id) {
-                self.complain(client.peer, "it does not read its events; closing");
-                self.close(id, Close::Now);
-            }
+        while let Some((id, bytes)) = self.overfull.pop() {
+            self.count_unread(id, bytes);
+        }
+    }
+
+    fn count_unread(&mut self, id: ConnectionId, bytes: usize) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        client.event_bytes += bytes;
+        if client.event_bytes > EVENT_BYTES_MAX {
+            let peer = client.peer;
+            self.complain(peer, "it does not read its events; closing");
+            self.close(id, Close::Now);
         }
     }
 }

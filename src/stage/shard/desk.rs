@@ -113,7 +113,11 @@ impl Desk<'_> {
             }
             return self.undecodable(xid, op, *error, bytes);
         }
-        if self.is_over_limit() || self.client.order.admit(order::lane(op)) != Admission::Submit {
+        if self.is_over_limit() {
+            self.client.is_held = true;
+            return Verdict::Wait;
+        }
+        if self.client.order.admit(order::lane(op)) != Admission::Submit {
             return Verdict::Wait;
         }
         self.client.tally.received += 1;

@@ -70,8 +70,8 @@ pub struct Shard {
     fresh: VecDeque<(Millis, ConnectionId)>,
     /// Connections that went, for the zab thread to know.
     gone: VecDeque<(Origin, SessionId)>,
-    /// Connections found not to read their events.
-    overfull: Vec<ConnectionId>,
+    /// Connections with a full outbox that were sent an event all the same, and its bytes.
+    overfull: Vec<(ConnectionId, usize)>,
     recorder: Recorder,
     /// Replies of the connection being served, before they go to its outbox.
     replies: Vec<u8>,
@@ -203,9 +203,9 @@ impl Shard {
     }
 
     fn on_drained(&mut self, id: ConnectionId) {
-        if let Some(client) = self.clients.get_mut(&id)
-            && std::mem::take(&mut client.is_paused)
-        {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        client.event_bytes = 0;
+        if std::mem::take(&mut client.is_paused) {
             self.parts.reactor.resume(id);
             self.make_ready(id);
         }

@@ -30,6 +30,10 @@ impl Shard {
         let shared = Arc::clone(&self.parts.shared);
         let tree = shared.tree.read();
         self.deliver();
+        if shared.is_stopping() {
+            self.ready.clear(); // what was asked is answered; nothing new is
+            return;
+        }
         // Those that become ready meanwhile have their turn in the next round.
         for _ in 0..self.ready.len() {
             let Some(id) = self.ready.pop_front() else { break };

@@ -116,8 +116,6 @@ pub(super) struct Client {
     pub(super) is_held: bool,
     /// Events appended since its outbox was last short.
     pub(super) event_bytes: usize,
-    /// It holds watches, or may.
-    pub(super) watches: bool,
     pub(super) tally: Tally,
 }
 
@@ -134,7 +132,6 @@ impl Client {
             is_paused: false,
             is_held: false,
             event_bytes: 0,
-            watches: false,
             tally: Tally::new(now),
         }
     }

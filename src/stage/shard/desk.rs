@@ -184,7 +184,6 @@ impl Desk<'_> {
             Some(Arm::Data(path)) => self.watches.watch_data(self.id.bits(), path),
             Some(Arm::Child(path)) => self.watches.watch_children(self.id.bits(), path),
         };
-        self.client.watches |= watch.is_some();
         match armed {
             Ok(()) => self.replied(op, xid, bytes),
             Err(error) => Verdict::Reject(error.to_string()),
@@ -194,7 +193,6 @@ impl Desk<'_> {
     /// What is asked of the watches: the events that were missed come before the reply.
     fn watch(&mut self, xid: Xid, request: &Request<'_>, bytes: usize) -> Verdict {
         let (id, zxid) = (self.id.bits(), self.tree.last_zxid());
-        self.client.watches = true;
         let (replies, mut events) = (&mut *self.replies, 0);
         let done = if let Request::SetWatches(set) = request {
             let set = self.watches.set_watches(id, self.tree, set, |kind, path| {

@@ -213,9 +213,7 @@ impl Shard {
 
     fn on_closed(&mut self, id: ConnectionId) {
         let Some(client) = self.clients.remove(&id) else { return };
-        if client.watches {
-            self.watches.remove_connection(id.bits());
-        }
+        self.watches.remove_connection(id.bits());
         self.parts.shared.admission.leave(client.peer.ip());
         self.forget(id, &client);
     }

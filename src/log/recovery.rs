@@ -126,6 +126,14 @@ pub struct Replayed {
     pub findings: Vec<Finding>,
 }
 
+/// Whether there is any log, by name: COMPAT `FileTxnLog.getLastLoggedZxid`.
+///
+/// # Errors
+/// [`Error::Io`]
+pub fn has_logs(log_dir: &Path) -> Result<bool, Error> {
+    Ok(!names::list(log_dir, LOG)?.is_empty())
+}
+
 /// Visits every record after `options.after`, in order, each once; repairs what a crash leaves;
 /// makes all of it durable (it may only have been in the page cache) before it returns.
 ///

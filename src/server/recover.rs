@@ -88,6 +88,11 @@ pub(super) fn recover(
     options: &RecoverOptions,
 ) -> Result<Recovered, RecoverError> {
     let loaded = load_newest(directory.snap_dir(), options)?;
+    if loaded.is_none() && !options.trust_empty_snapshot && recovery::has_logs(directory.log_dir())?
+    {
+        let dir = directory.snap_dir().display().to_string();
+        return Err(RecoverError::LogsWithoutSnapshot(dir));
+    }
     let (mut tree, snapshot) = match loaded {
         Some((tree, zxid)) => (tree, Some(zxid)),
         None => (Tree::with_options(options.tree), None),
@@ -104,10 +109,6 @@ pub(super) fn recover(
     })?;
     for finding in &replayed.findings {
         tracing::warn!("{finding}");
-    }
-    if snapshot.is_none() && replayed.records > 0 && !options.trust_empty_snapshot {
-        let dir = directory.snap_dir().display().to_string();
-        return Err(RecoverError::LogsWithoutSnapshot(dir));
     }
     Ok(Recovered { tree, snapshot, replayed: replayed.records })
 }

@@ -68,6 +68,7 @@ impl LogStage {
     pub fn run(mut self) {
         self.parts.bell.adopt();
         let shared = Arc::clone(&self.parts.shared);
+        self.preparer.wish(&mut self.parts.writer); // before the first write needs it
         loop {
             match self.turn() {
                 Ok(true) => {
@@ -91,6 +92,7 @@ impl LogStage {
     /// One turn of group commit: what queued up during the last flush shares the next. False when
     /// nothing more comes.
     fn turn(&mut self) -> Result<bool, Error> {
+        self.preparer.deliver(&mut self.parts.writer)?;
         let mut goes_on = true;
         let mut bytes = 0;
         while bytes < LOG_BATCH_BYTES_MAX
@@ -108,7 +110,7 @@ impl LogStage {
         if bytes > 0 {
             self.flush()?;
         }
-        self.preparer.turn(&mut self.parts.writer)?;
+        self.preparer.wish(&mut self.parts.writer);
         Ok(goes_on)
     }
 
@@ -158,18 +160,22 @@ impl SegmentPreparer {
         Self { wishes, ready }
     }
 
-    /// Passes on a finished segment, and what the writer wants next.
-    fn turn(&mut self, writer: &mut Writer) -> Result<(), Error> {
+    /// Passes on a segment that is ready.
+    fn deliver(&self, writer: &mut Writer) -> Result<(), Error> {
         match self.ready.try_recv() {
             Ok(Ok(prepared)) => writer.offer(prepared)?,
             // The writer tries itself when it must; that failure would be the end.
             Ok(Err(error)) => tracing::warn!(%error, "the next log segment could not be prepared"),
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
         }
+        Ok(())
+    }
+
+    /// Passes on what the writer wants next.
+    fn wish(&self, writer: &mut Writer) {
         if let Some(bytes) = writer.wants_segment() {
             // Never full: the writer wants one at a time. Without a thread it makes its own.
             let _ = self.wishes.try_send(bytes);
         }
-        Ok(())
     }
 }

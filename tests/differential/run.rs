@@ -207,7 +207,8 @@ impl<'a> Run<'a> {
         }
         self.connect(slot, hello, &[])?;
         let said = [0, 1].map(|side: usize| self.sides[side].farewell(GRAVE));
-        self.compare(slot, &[], &said[0], &said[1])
+        let what = format!("slot {slot}: the connection that was taken over with {hello:?}");
+        self.compare_farewell(&what, &said)
     }
 
     /// A connection that asks oddly, and is closed again.
@@ -252,7 +253,7 @@ impl<'a> Run<'a> {
             }
         }
         let said = [0, 1].map(|side: usize| self.sides[side].farewell(slot));
-        self.compare(slot, &[], &said[0], &said[1])
+        self.compare_farewell(&format!("slot {slot}: after the frame {bytes:?}"), &said)
     }
 
     /// Both servers stop, in order or by SIGKILL, and start again on what they left.
@@ -330,6 +331,17 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         Err(self.difference(&format!("slot {slot} connects with {hello:?}"), &said[0], &said[1]))
+    }
+
+    fn compare_farewell(&mut self, what: &str, said: &[Vec<Said>; 2]) -> Step {
+        for at in 0..said[0].len().max(said[1].len()) {
+            let [left, right] =
+                [0, 1].map(|side: usize| said[side].get(at).unwrap_or(&Said::Closed));
+            if left.text() != right.text() && !self.is_accepted(None, left, right) {
+                return Err(self.difference(what, left, right));
+            }
+        }
+        Ok(())
     }
 
     fn compare(&mut self, slot: usize, ops: &[Op], left: &[Said], right: &[Said]) -> Step {

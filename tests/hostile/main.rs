@@ -1,5 +1,6 @@
 //! Bad input and bad manners: each gets an error reply, or that connection alone is closed, and the
-//! server serves on. `cargo test --test hostile [CASE…]`; `HOSTILE_SERVER=java39` asks Java instead.
+//! server serves on. `cargo test --test hostile [CASE…]`.
+//! `HOSTILE_SERVER=java39` asks Java instead.
 
 #![allow(
     clippy::unwrap_used,

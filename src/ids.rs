@@ -86,6 +86,17 @@ impl fmt::Display for ServerId {
     }
 }
 
+/// One attempt to elect a leader: the logical clock of `FastLeaderElection`, counted in memory.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Round(pub i64);
+
+/// As every tool prints it: lower-case hex with `0x`.
+impl fmt::Display for Round {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
 /// Milliseconds: since the epoch where a txn carries it, since start where a deadline does.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Millis(pub i64);

@@ -112,3 +112,20 @@ pub const SNAPSHOT_CHUNK_BYTES: usize = 64 << 10;
 
 /// Containers and TTL nodes found to be due by one look.
 pub const REAP_CANDIDATES_MAX: usize = 10_000;
+
+/// Text of the addresses in an election handshake: Java reads no more.
+pub const HANDSHAKE_ADDRESS_BYTES_MAX: usize = 2048;
+
+/// A message on an election connection; it holds a vote and a configuration.
+pub const NOTIFICATION_BYTES_MAX: u32 = 512 << 10;
+
+/// Data of a quorum packet: Java's `jute.maxbuffer` twice, as it reads a record with as much again.
+pub const QUORUM_PACKET_BYTES_MAX_DEFAULT: u32 = 2 * FRAME_BYTES_MAX_DEFAULT;
+
+/// Data of the packets a peer sends before it is known to be a member.
+pub const QUORUM_PACKET_BYTES_MAX_STRANGER: u32 = 64;
+
+/// Identities in one forwarded request; a Java server does not count those of a connection.
+pub const FORWARDED_IDENTITIES_MAX: usize = 1024;
+
+const _: () = assert!(IDENTITIES_MAX <= FORWARDED_IDENTITIES_MAX, "what we send we accept");

@@ -8,8 +8,10 @@
 
 pub mod client;
 pub mod code;
+pub mod election;
 pub mod frame;
 pub mod jute;
+pub mod quorum;
 pub mod record;
 pub mod request;
 pub mod response;

@@ -147,6 +147,13 @@ pub enum NetError {
     },
 }
 
+impl NetError {
+    /// Whether somebody else listens there, or the kernel has not yet taken down who did.
+    pub fn is_address_in_use(self) -> bool {
+        matches!(self, Self::Bind { error, .. } if error.kind() == io::ErrorKind::AddrInUse)
+    }
+}
+
 impl fmt::Display for NetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -74,11 +74,13 @@ impl<'a> View<'a> {
             Request::GetEphemerals { prefix } => self.ephemerals(prefix.as_deref(), w),
             Request::GetAllChildrenNumber { path } => {
                 self.readable(path)?;
-                let count = self.tree.descendants(path);
+                // COMPAT: of the root by its other name, the root is one more
+                // (`DataTree.getAllChildrenNumber`).
+                let count = self.tree.descendants(path) + usize::from(path.is_empty());
                 w.i32(i32::try_from(count).unwrap_or(i32::MAX));
             }
             Request::WhoAmI => self.who_am_i(w),
-            Request::Sync { path } => w.string(path),
+            Request::Sync { path } => w.buffer(path.as_ref().map(|text| text.as_bytes())),
             Request::Ping => {}
             Request::Create(_)
             | Request::Delete { .. }

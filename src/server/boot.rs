@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::sync::mpsc::{Receiver as Channel, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -52,6 +53,11 @@ pub struct Running {
     /// Keeps other processes out of the data directory.
     pub lock: Directory,
 }
+
+/// The kernel may hold the sockets of a killed process for a moment: its ring is taken down behind
+/// it. So an address in use is tried again for so long.
+const BIND_TRIES: u32 = 30;
+const BIND_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a thread does once it has its ring and everybody has everybody's bell.
 type Work = Box<dyn FnOnce(Reactor) -> Result<(), NetError> + Send>;
@@ -178,9 +184,20 @@ fn first_snapshot(shared: &Arc<Shared>, options: &SnapshotOptions) -> Result<(),
 fn listen(config: &Config, shards: usize) -> Result<Vec<Listener>, Fatal> {
     let address = settings::client_address(config)?;
     let backlog = config.clients.listen_backlog;
-    let listeners = Listener::bind_group(address, backlog, shards).map_err(|error| {
-        Fatal::new(ExitCode::Unexpected, format!("cannot bind to client port {address}: {error}"))
-    })?;
+    let mut tries = 0;
+    let listeners = loop {
+        match Listener::bind_group(address, backlog, shards) {
+            Ok(listeners) => break listeners,
+            Err(error) if tries < BIND_TRIES && error.is_address_in_use() => {
+                tries += 1;
+                std::thread::park_timeout(BIND_PAUSE);
+            }
+            Err(error) => {
+                let text = format!("cannot bind to client port {address}: {error}");
+                return Err(Fatal::new(ExitCode::Unexpected, text));
+            }
+        }
+    };
     for listener in &listeners {
         listener
             .set_keep_alive(config.clients.tcp_keep_alive)

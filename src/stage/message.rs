@@ -51,6 +51,8 @@ impl SessionCell {
 pub enum Ask {
     /// Open a session, or attach a connection to one whose password was right.
     Connect(ConnectAsk),
+    /// Somebody tried a session with a wrong password, and is turned away by the shard.
+    Intruder(SessionId),
     /// A request that changes state, or closes its session.
     Write(WriteAsk),
     /// The connection is gone; its session may be attached elsewhere by now.

@@ -169,10 +169,11 @@ impl Tree {
         };
         self.count_creation(parent, create.parent_cversion, at.zxid);
         let id = self.insert(new, parent);
+        // COMPAT: before a quota's stats node gets its numbers (`DataTree.createNode`).
+        let stat = self.stat(self.node(id));
         self.quota_on_create(path, create.data.map_or(0, <[u8]>::len));
-        let node = self.node(id);
-        self.note(at, ChangeKind::Created, path, node.acl, Some(parent));
-        Outcome::Created { path, stat: self.stat(node) }
+        self.note(at, ChangeKind::Created, path, self.node(id).acl, Some(parent));
+        Outcome::Created { path, stat }
     }
 
     /// A create of what is there: a snapshot was written after it. Its ACL may not have been in the

@@ -69,13 +69,15 @@ pub struct ConnectResponse {
 
 impl ConnectResponse {
     /// "Your session is gone": clients take it for an expiry.
-    pub const fn invalid(read_only: Option<bool>) -> Self {
+    ///
+    /// `asked` is the request's read-only byte, which the answer has if the request had it.
+    pub fn invalid(asked: Option<bool>) -> Self {
         Self {
             protocol_version: 0,
             timeout_ms: 0,
             session: SessionId::NONE,
             password: [0; PASSWORD_BYTES],
-            read_only,
+            read_only: asked.map(|_| false),
         }
     }
 

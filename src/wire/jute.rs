@@ -24,6 +24,10 @@ pub enum DecodeError {
     },
     /// A vector or string that must not be null is null.
     Null,
+    /// All can be decoded, but the path of a create or delete is null.
+    NullPath,
+    /// All can be decoded, but a multiRead holds writes.
+    WritesInMultiRead,
     /// A number that names nothing: an opcode, a mode, a watch type.
     Unknown {
         /// Which field.
@@ -41,6 +45,8 @@ impl fmt::Display for DecodeError {
             }
             Self::NegativeLength { len } => write!(f, "a length of {len}"),
             Self::Null => f.write_str("a null where a value must be"),
+            Self::NullPath => f.write_str("a null path"),
+            Self::WritesInMultiRead => f.write_str("writes in a multiRead"),
             Self::Unknown { what, value } => write!(f, "unknown {what} {value}"),
         }
     }

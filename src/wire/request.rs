@@ -47,8 +47,8 @@ pub enum Request<'a> {
     },
     /// sync.
     Sync {
-        /// Echoed, never looked at.
-        path: Cow<'a, str>,
+        /// Echoed, never looked at; `None` is null.
+        path: Option<Cow<'a, str>>,
     },
     /// ping.
     Ping,
@@ -279,14 +279,13 @@ impl<'a> Create<'a> {
         r: &mut Reader<'a>,
         acl: impl FnOnce(Option<Vec<Acl<'a>>>) -> Result<Vec<Acl<'a>>, DecodeError>,
     ) -> Result<Self, DecodeError> {
-        Ok(Self {
-            op,
-            path: r.text()?,
-            data: r.buffer()?,
-            acl: acl(Acl::decode_list(r)?)?,
-            flags: r.i32()?,
-            ttl: if op == OpCode::CreateTtl { r.i64()? } else { -1 },
-        })
+        let path = r.string()?;
+        let data = r.buffer()?;
+        let acl = acl(Acl::decode_list(r)?)?;
+        let flags = r.i32()?;
+        let ttl = if op == OpCode::CreateTtl { r.i64()? } else { -1 };
+        let path = path.ok_or(DecodeError::NullPath)?;
+        Ok(Self { op, path, data, acl, flags, ttl })
     }
 
     /// As a step of a multi, where Java rebuilds the operation from opcode and flags.
@@ -388,8 +387,9 @@ fn add_watch_mode(value: i32) -> Result<AddWatchMode, DecodeError> {
     })
 }
 
-/// COMPAT: setData and check take a null path for an invalid one (`PathUtils.validatePath`).
-fn checked_path<'a>(r: &mut Reader<'a>) -> Result<Cow<'a, str>, DecodeError> {
+/// COMPAT: where Java validates a path a null is an invalid one (`PathUtils.validatePath`), and where
+/// it only looks a path up a null is one that nobody has: an empty one does for both.
+fn lenient_path<'a>(r: &mut Reader<'a>) -> Result<Cow<'a, str>, DecodeError> {
     Ok(r.string()?.unwrap_or_default())
 }
 
@@ -404,22 +404,25 @@ impl<'a> Request<'a> {
             OpCode::Create | OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl => {
                 Self::Create(Create::decode(op, r)?)
             }
-            OpCode::Delete => Self::Delete { path: r.text()?, version: r.i32()? },
+            OpCode::Delete => {
+                let (path, version) = (r.string()?, r.i32()?);
+                Self::Delete { path: path.ok_or(DecodeError::NullPath)?, version }
+            }
             OpCode::Exists | OpCode::GetData | OpCode::GetChildren | OpCode::GetChildren2 => {
                 Self::Read(Read::decode(op, r)?)
             }
             OpCode::SetData => {
-                Self::SetData { path: checked_path(r)?, data: r.buffer()?, version: r.i32()? }
+                Self::SetData { path: lenient_path(r)?, data: r.buffer()?, version: r.i32()? }
             }
             OpCode::GetAcl => Self::GetAcl { path: r.text()? },
             OpCode::SetAcl => Self::SetAcl {
-                path: r.text()?,
+                path: lenient_path(r)?,
                 acl: Acl::decode_list(r)?.unwrap_or_default(),
                 version: r.i32()?,
             },
-            OpCode::Sync => Self::Sync { path: r.text()? },
+            OpCode::Sync => Self::Sync { path: r.string()? },
             OpCode::Ping => Self::Ping,
-            OpCode::Check => Self::Check { path: checked_path(r)?, version: r.i32()? },
+            OpCode::Check => Self::Check { path: lenient_path(r)?, version: r.i32()? },
             OpCode::Multi => Self::Multi(decode_multi(r)?),
             OpCode::MultiRead => Self::MultiRead(decode_multi_read(r)?),
             OpCode::Reconfig => Self::Reconfig(Reconfig {
@@ -429,12 +432,14 @@ impl<'a> Request<'a> {
                 config: r.i64()?,
             }),
             OpCode::CheckWatches | OpCode::RemoveWatches => {
-                Self::Watches(Watches { op, path: r.text()?, kind: watch_kind(r.i32()?)? })
+                Self::Watches(Watches { op, path: lenient_path(r)?, kind: watch_kind(r.i32()?)? })
             }
             OpCode::SetWatches | OpCode::SetWatches2 => {
                 Self::SetWatches(SetWatches::decode(op, r)?)
             }
-            OpCode::AddWatch => Self::AddWatch { path: r.text()?, mode: add_watch_mode(r.i32()?)? },
+            OpCode::AddWatch => {
+                Self::AddWatch { path: lenient_path(r)?, mode: add_watch_mode(r.i32()?)? }
+            }
             OpCode::GetEphemerals => Self::GetEphemerals { prefix: r.string()? },
             OpCode::GetAllChildrenNumber => Self::GetAllChildrenNumber { path: r.text()? },
             OpCode::WhoAmI => Self::WhoAmI,
@@ -494,9 +499,8 @@ impl<'a> Request<'a> {
                 w.buffer(*data);
                 w.i32(*version);
             }
-            Self::GetAcl { path } | Self::Sync { path } | Self::GetAllChildrenNumber { path } => {
-                w.string(path);
-            }
+            Self::GetAcl { path } | Self::GetAllChildrenNumber { path } => w.string(path),
+            Self::Sync { path } => w.buffer(path.as_ref().map(|text| text.as_bytes())),
             Self::SetAcl { path, acl, version } => {
                 w.string(path);
                 Acl::encode_list(acl, w);
@@ -570,8 +574,17 @@ fn decode_multi<'a>(r: &mut Reader<'a>) -> Result<Vec<Request<'a>>, DecodeError>
     }
 }
 
-/// The read steps a multiRead may hold; a write among them cannot be decoded.
+/// The read steps a multiRead may hold. Reads and writes together cannot be decoded; writes alone
+/// can, as a multi, but are of no use here.
 fn decode_multi_read<'a>(r: &mut Reader<'a>) -> Result<Vec<Read<'a>>, DecodeError> {
+    let mut again = *r;
+    decode_reads(r).map_err(|error| {
+        let is_multi = decode_multi(&mut again).is_ok();
+        if is_multi { DecodeError::WritesInMultiRead } else { error }
+    })
+}
+
+fn decode_reads<'a>(r: &mut Reader<'a>) -> Result<Vec<Read<'a>>, DecodeError> {
     let mut steps = Vec::new();
     loop {
         let header = MultiHeader::decode(r)?;
@@ -626,7 +639,8 @@ mod tests {
             Request::SetData { path: "/a".into(), data: None, version: 2 },
             Request::GetAcl { path: "/a".into() },
             Request::SetAcl { path: "/a".into(), acl: vec![Acl::anyone(1)], version: 0 },
-            Request::Sync { path: "x".into() },
+            Request::Sync { path: Some("x".into()) },
+            Request::Sync { path: None },
             Request::Ping,
             Request::Multi(vec![
                 create(OpCode::Create2, 1, -1),

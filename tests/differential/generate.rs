@@ -488,7 +488,7 @@ impl Generator {
                 let version = self.version();
                 Op::new(&Request::SetAcl { path: path.into(), acl, version })
             }
-            62..65 => Op::new(&Request::Sync { path: self.path().into() }),
+            62..65 => Op::new(&Request::Sync { path: Some(self.path().into()) }),
             65..67 => Op { xid: -2, ..Op::new(&Request::Ping) },
             67..79 => self.multi(),
             79..82 => self.set_watches(),

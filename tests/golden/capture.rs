@@ -94,7 +94,7 @@ fn requests() -> Vec<Request<'static>> {
             version: -1,
         },
         Request::GetAcl { path: path("/g") },
-        Request::Sync { path: path("/g") },
+        Request::Sync { path: Some(path("/g")) },
         Request::Ping,
     ];
     requests.extend(later_requests());

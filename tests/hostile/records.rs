@@ -55,7 +55,7 @@ fn records() -> Vec<(i32, Vec<u8>)> {
         Request::SetData { path: path(), data: Some(b"data"), version: 77 },
         Request::GetAcl { path: path() },
         Request::SetAcl { path: path(), acl: vec![Acl::anyone(31)], version: 77 },
-        Request::Sync { path: path() },
+        Request::Sync { path: Some(path()) },
         Request::Multi(vec![
             create("/records/x", b"data", 0),
             Request::Check { path: path(), version: 77 },

@@ -120,7 +120,7 @@ fn bodies() {
             assert_eq!(response, Response::Number(count), "{path}");
         });
     }
-    answer(&Request::Sync { path: "any".into() }, &[], |response| {
+    answer(&Request::Sync { path: Some("any".into()) }, &[], |response| {
         assert_eq!(response, Response::Path("any".into()));
     });
     answer(&Request::Ping, &[], |response| assert_eq!(response, Response::Empty));

@@ -35,6 +35,11 @@ pub(super) enum Verdict {
     Reject(String),
 }
 
+/// COMPAT: Java finds a multi undecodable, or a path null, after it has given the request its zxid.
+fn takes_zxid(op: OpCode, error: DecodeError) -> bool {
+    op == OpCode::Multi || error == DecodeError::NullPath
+}
+
 /// See the module.
 pub(super) struct Desk<'a> {
     pub(super) shared: &'a Shared,
@@ -106,7 +111,7 @@ impl Desk<'_> {
     fn pass_on(&mut self, xid: Xid, op: OpCode, body: &[u8], bytes: usize) -> Verdict {
         let record = &body[RequestHeader::BYTES..];
         let decoded = Request::decode(op, &mut Reader::new(record));
-        if let (Err(error), true) = (decoded.as_ref(), op != OpCode::Multi) {
+        if let Some(error) = decoded.as_ref().err().filter(|error| !takes_zxid(op, **error)) {
             // COMPAT: answered here, in its turn, and takes no zxid (`PrepRequestProcessor`, 3.9).
             if self.client.order.admit(Lane::Read) != Admission::Serve {
                 return Verdict::Wait;
@@ -131,14 +136,14 @@ impl Desk<'_> {
         !self.client.asked.is_empty() && outstanding >= self.shared.settings.outstanding_max
     }
 
-    /// COMPAT: a multiRead that cannot be decoded has an empty list of results behind its error.
+    /// COMPAT: a multiRead of writes has an empty list of results behind its error.
     fn undecodable(&mut self, xid: Xid, op: OpCode, error: DecodeError, bytes: usize) -> Verdict {
         tracing::debug!(peer = %self.client.peer, ?op, %error, "request cannot be decoded");
         let header = ReplyHeader::new(xid, self.tree.last_zxid(), ErrorCode::MarshallingError);
         frame::write(self.replies, |out| {
             let mut w = Writer::new(out);
             header.encode(&mut w);
-            if op == OpCode::MultiRead {
+            if error == DecodeError::WritesInMultiRead {
                 steps_end(&mut w);
             }
         });

@@ -97,6 +97,11 @@ impl Shard {
     /// Says that the session is not valid, then closes: silence would make the client try for
     /// ever.
     fn refuse(&mut self, id: ConnectionId, session: SessionId, read_only: Option<bool>) -> Step {
+        if self.parts.asks.push(Ask::Intruder(session)).is_err() {
+            self.is_stalled = true;
+            return Step::Wait;
+        }
+        self.is_asking = true;
         if let Some(client) = self.clients.get(&id) {
             self.complain(client.peer, &format!("wrong password for session {session}"));
         }

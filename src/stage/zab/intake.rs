@@ -36,6 +36,7 @@ impl ZabStage {
     fn take(&mut self, ask: Ask) {
         match ask {
             Ask::Connect(ask) => self.connect(ask),
+            Ask::Intruder(session) => self.suspect(session),
             Ask::Gone(origin, session) => self.sessions.detach(session, origin),
             Ask::Write(ask) => self.write(&ask),
         }

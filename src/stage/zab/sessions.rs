@@ -122,6 +122,15 @@ impl ZabStage {
         self.attach(ask, ask.session);
     }
 
+    /// COMPAT: a wrong password closes the session's connection, not the session: Java closes it
+    /// before it looks at the password (`ZooKeeperServer.reopenSession`).
+    pub(super) fn suspect(&mut self, session: SessionId) {
+        let attached = self.sessions.attached.get_mut(&session);
+        if let Some(old) = attached.and_then(|attached| attached.origin.take()) {
+            self.batches[old.shard].entries.push(Entry::Cut(old.connection));
+        }
+    }
+
     /// Tells the shard that its connection has a session now.
     pub(super) fn attach(&mut self, ask: ConnectAsk, session: SessionId) {
         let Some(attached) = self.sessions.attached.get(&session) else { return };

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::quorum::{AckSet, Majority};
+use super::quorum::{AckSet, Quorum};
 use super::{Output, Proposal};
 use crate::ids::{Epoch, ServerId, Zxid};
 
@@ -10,7 +10,7 @@ use crate::ids::{Epoch, ServerId, Zxid};
 #[derive(Debug)]
 pub struct Leader {
     me: ServerId,
-    quorum: Majority,
+    quorum: Quorum,
     /// Proposed and not committed, in zxid order.
     outstanding: VecDeque<Outstanding>,
     last_proposed: Zxid,
@@ -26,9 +26,8 @@ struct Outstanding {
 }
 
 impl Leader {
-    /// A leader of `quorum` (of itself alone, so far) whose history ends at `last`.
-    pub(super) fn new(quorum: Majority, last: Zxid) -> Self {
-        let me = quorum.voters()[0];
+    /// `me` as the leader of `quorum` (of itself alone, so far) whose history ends at `last`.
+    pub(super) fn new(me: ServerId, quorum: Quorum, last: Zxid) -> Self {
         Self {
             me,
             quorum,

@@ -15,9 +15,9 @@ mod quorum;
 use std::sync::Arc;
 
 pub use leader::Leader;
-pub use quorum::{AckSet, Majority, VOTERS_MAX};
+pub use quorum::{AckSet, Quorum, Rule, RuleError, VOTERS_MAX};
 
-use crate::ids::Zxid;
+use crate::ids::{ServerId, Zxid};
 
 /// A txn's bytes with its place in history: made once, then shared and never changed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -60,7 +60,7 @@ enum Role {
 impl Zab {
     /// An ensemble of one, whose log ends at `last`: it leads from the start.
     pub fn standalone(last: Zxid) -> Self {
-        Self { role: Role::Leading(Leader::new(Majority::of_one(), last)) }
+        Self { role: Role::Leading(Leader::new(ServerId(0), Quorum::of_one(), last)) }
     }
 
     /// The zxid that the next proposal must have.

@@ -359,7 +359,8 @@ impl<'a> Run<'a> {
                 let difference = self.difference(&context, l, r);
                 self.found.push(difference);
                 if self.found.len() >= self.found_max || self.parted(slot) {
-                    return Err(Difference("the run ends here".to_owned()));
+                    let last = self.found.pop();
+                    return Err(last.expect("pushed above"));
                 }
             }
             answered += usize::from(matches!(l, Said::Reply { .. }));

@@ -140,12 +140,16 @@ impl<'a> Reader<'a> {
         self.string()?.ok_or(DecodeError::Null)
     }
 
-    /// The count in front of a vector; `None` is null.
+    /// The count in front of a vector; `None` is null, a negative one is of an empty vector.
     ///
     /// `item_bytes_min` is the least an item can take: a count that the remaining bytes cannot
     /// hold is refused here, so a caller may reserve room by it.
     pub fn count(&mut self, item_bytes_min: usize) -> Result<Option<usize>, DecodeError> {
-        let Some(count) = self.len()? else { return Ok(None) };
+        // COMPAT: below -1 it is an empty vector (`BinaryInputArchive.startVector`, `done`).
+        let count = match self.i32()? {
+            -1 => return Ok(None),
+            count => usize::try_from(count).unwrap_or(0),
+        };
         let needed = count.saturating_mul(item_bytes_min.max(1));
         if needed > self.rest.len() {
             return Err(DecodeError::Truncated { needed, left: self.rest.len() });

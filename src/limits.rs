@@ -129,3 +129,9 @@ pub const QUORUM_PACKET_BYTES_MAX_STRANGER: u32 = 64;
 pub const FORWARDED_IDENTITIES_MAX: usize = 1024;
 
 const _: () = assert!(IDENTITIES_MAX <= FORWARDED_IDENTITIES_MAX, "what we send we accept");
+
+/// Servers without a vote whose election messages are answered in one interval.
+pub const STRANGERS_MAX: usize = 256;
+
+/// How soon one of them is answered again; a looking server asks each 200 ms.
+pub const STRANGER_ANSWER_INTERVAL_MS: i64 = 50;

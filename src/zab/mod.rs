@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod election;
 mod leader;
 mod quorum;
 

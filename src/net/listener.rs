@@ -25,9 +25,9 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on `address`; a `backlog` below 1 means 1024. The wildcard of either family stands for
-    /// both, or for IPv4 alone where there is no IPv6. `reuse_port` lets other listeners share the
-    /// port, the kernel spreading connections among them.
+    /// Listens on `address`; a `backlog` below 1 means 1024. The wildcard of either family stands
+    /// for both, or for IPv4 alone where there is no IPv6. `reuse_port` lets other listeners share
+    /// the port, the kernel spreading connections among them.
     ///
     /// # Errors
     /// [`NetError::Bind`] with the system's reason, as a rule that the address is in use.

@@ -1,6 +1,8 @@
 //! What a client asks: the record behind each request header. Source: `zookeeper.jute`,
 //! `MultiOperationRecord`.
 
+mod multi;
+
 use std::borrow::Cow;
 
 use super::code::OpCode;
@@ -249,26 +251,6 @@ pub enum WatchKind {
     Recursive = 5,
 }
 
-/// In front of each step of a multi and of its result.
-struct MultiHeader {
-    op: i32,
-    done: bool,
-}
-
-impl MultiHeader {
-    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let header = Self { op: r.i32()?, done: r.bool()? };
-        r.i32()?;
-        Ok(header)
-    }
-}
-
-fn multi_header(w: &mut Writer<'_>, op: i32, done: bool) {
-    w.i32(op);
-    w.bool(done);
-    w.i32(-1);
-}
-
 impl<'a> Create<'a> {
     fn decode(op: OpCode, r: &mut Reader<'a>) -> Result<Self, DecodeError> {
         Self::decode_with(op, r, |acl| Ok(acl.unwrap_or_default()))
@@ -387,8 +369,8 @@ fn add_watch_mode(value: i32) -> Result<AddWatchMode, DecodeError> {
     })
 }
 
-/// COMPAT: where Java validates a path a null is an invalid one (`PathUtils.validatePath`), and where
-/// it only looks a path up a null is one that nobody has: an empty one does for both.
+/// COMPAT: where Java validates a path a null is an invalid one (`PathUtils.validatePath`), and
+/// where it only looks a path up a null is one that nobody has: an empty one does for both.
 fn lenient_path<'a>(r: &mut Reader<'a>) -> Result<Cow<'a, str>, DecodeError> {
     Ok(r.string()?.unwrap_or_default())
 }
@@ -423,8 +405,8 @@ impl<'a> Request<'a> {
             OpCode::Sync => Self::Sync { path: r.string()? },
             OpCode::Ping => Self::Ping,
             OpCode::Check => Self::Check { path: lenient_path(r)?, version: r.i32()? },
-            OpCode::Multi => Self::Multi(decode_multi(r)?),
-            OpCode::MultiRead => Self::MultiRead(decode_multi_read(r)?),
+            OpCode::Multi => Self::Multi(multi::decode(r)?),
+            OpCode::MultiRead => Self::MultiRead(multi::decode_reads(r)?),
             OpCode::Reconfig => Self::Reconfig(Reconfig {
                 joining: r.string()?,
                 leaving: r.string()?,
@@ -506,8 +488,8 @@ impl<'a> Request<'a> {
                 Acl::encode_list(acl, w);
                 w.i32(*version);
             }
-            Self::Multi(steps) => encode_multi(steps, w),
-            Self::MultiRead(steps) => encode_multi_read(steps, w),
+            Self::Multi(steps) => multi::encode(steps, w),
+            Self::MultiRead(steps) => multi::encode_reads(steps, w),
             Self::Reconfig(reconfig) => {
                 for part in [&reconfig.joining, &reconfig.leaving, &reconfig.members] {
                     w.buffer(part.as_ref().map(|text| text.as_bytes()));
@@ -533,68 +515,6 @@ impl<'a> Request<'a> {
             }
             Self::Sasl { token } => w.buffer(*token),
             Self::Ping | Self::WhoAmI | Self::CloseSession => {}
-        }
-    }
-}
-
-fn encode_multi(steps: &[Request<'_>], w: &mut Writer<'_>) {
-    for step in steps {
-        multi_header(w, step.op().to_wire(), false);
-        step.encode(w);
-    }
-    multi_header(w, -1, true);
-}
-
-fn encode_multi_read(steps: &[Read<'_>], w: &mut Writer<'_>) {
-    for step in steps {
-        multi_header(w, step.op.to_wire(), false);
-        step.encode(w);
-    }
-    multi_header(w, -1, true);
-}
-
-/// The write steps a multi may hold; a read among them cannot be decoded.
-#[expect(clippy::wildcard_enum_match_arm, reason = "a multi holds few of the many opcodes")]
-fn decode_multi<'a>(r: &mut Reader<'a>) -> Result<Vec<Request<'a>>, DecodeError> {
-    let mut steps = Vec::new();
-    loop {
-        let header = MultiHeader::decode(r)?;
-        if header.done {
-            return Ok(steps);
-        }
-        let unknown = DecodeError::Unknown { what: "step of a multi", value: header.op };
-        let op = OpCode::from_wire(header.op).ok_or(unknown)?;
-        steps.push(match op {
-            OpCode::Create | OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl => {
-                Request::Create(Create::decode_step(op, r)?)
-            }
-            OpCode::Delete | OpCode::SetData | OpCode::Check => Request::decode(op, r)?,
-            _ => return Err(unknown),
-        });
-    }
-}
-
-/// The read steps a multiRead may hold. Reads and writes together cannot be decoded; writes alone
-/// can, as a multi, but are of no use here.
-fn decode_multi_read<'a>(r: &mut Reader<'a>) -> Result<Vec<Read<'a>>, DecodeError> {
-    let mut again = *r;
-    decode_reads(r).map_err(|error| {
-        let is_multi = decode_multi(&mut again).is_ok();
-        if is_multi { DecodeError::WritesInMultiRead } else { error }
-    })
-}
-
-fn decode_reads<'a>(r: &mut Reader<'a>) -> Result<Vec<Read<'a>>, DecodeError> {
-    let mut steps = Vec::new();
-    loop {
-        let header = MultiHeader::decode(r)?;
-        if header.done {
-            return Ok(steps);
-        }
-        let unknown = DecodeError::Unknown { what: "step of a multiRead", value: header.op };
-        match OpCode::from_wire(header.op) {
-            Some(op @ (OpCode::GetData | OpCode::GetChildren)) => steps.push(Read::decode(op, r)?),
-            _ => return Err(unknown),
         }
     }
 }

@@ -554,8 +554,8 @@ fn crashes_java(op: &Op) -> bool {
             && !CreateMode::from_flags(create.flags).is_some_and(CreateMode::is_ttl))
 }
 
-/// The ephemerals of a closing session go in no particular order: a quota node among them goes before
-/// or after the nodes it counts, and what is counted last would be chance.
+/// The ephemerals of a closing session go in no particular order: a quota node among them goes
+/// before or after the nodes it counts, and what is counted last would be chance.
 fn ends_quota_with_session(op: &Op) -> bool {
     let is_ephemeral_quota = |request: &Request<'_>| match request {
         Request::Create(create) => {

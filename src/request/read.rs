@@ -191,7 +191,9 @@ impl<'a> View<'a> {
 
     /// A plain string prefix; null, blank or `/` is all of them.
     fn ephemerals(&self, prefix: Option<&str>, w: &mut Writer<'_>) {
-        let prefix = prefix.filter(|prefix| !matches!(prefix.trim(), "" | "/")).unwrap_or("");
+        // COMPAT: blank is what Java's `String.trim` takes away: everything up to the space.
+        let is_all = |prefix: &str| matches!(prefix.trim_matches(|c| c <= ' '), "" | "/");
+        let prefix = prefix.filter(|prefix| !is_all(prefix)).unwrap_or("");
         let wanted = || {
             let paths = self.tree.ephemerals(self.caller.session);
             paths.filter(|path| path.starts_with(prefix))

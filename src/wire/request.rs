@@ -26,7 +26,7 @@ pub enum Request<'a> {
     Read(Read<'a>),
     /// setData.
     SetData {
-        /// Of the znode; a null reads as empty, which no valid path is.
+        /// Of the znode; a null reads as a path that is not valid.
         path: Cow<'a, str>,
         /// The new data; null is kept apart from empty.
         data: Option<&'a [u8]>,
@@ -56,7 +56,7 @@ pub enum Request<'a> {
     Ping,
     /// check, inside a multi only.
     Check {
-        /// Of the znode; a null reads as empty, which no valid path is.
+        /// Of the znode; a null reads as a path that is not valid.
         path: Cow<'a, str>,
         /// Expected, or -1 for any.
         version: i32,
@@ -369,10 +369,13 @@ fn add_watch_mode(value: i32) -> Result<AddWatchMode, DecodeError> {
     })
 }
 
+/// What a null path is taken for: one that is valid nowhere and that nobody else writes.
+const NULL_PATH: &str = "\0null";
+
 /// COMPAT: where Java validates a path a null is an invalid one (`PathUtils.validatePath`), and
-/// where it only looks a path up a null is one that nobody has: an empty one does for both.
+/// where it only looks a path up a null is one of its own.
 fn lenient_path<'a>(r: &mut Reader<'a>) -> Result<Cow<'a, str>, DecodeError> {
-    Ok(r.string()?.unwrap_or_default())
+    Ok(r.string()?.unwrap_or(Cow::Borrowed(NULL_PATH)))
 }
 
 impl<'a> Request<'a> {

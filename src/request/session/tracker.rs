@@ -158,11 +158,13 @@ impl SessionTracker {
         self.buckets.first_key_value().map(|(due, _)| *due)
     }
 
-    /// Appends the sessions whose time is up to `out` and marks them closing: a closeSession is
-    /// owed for each. `last_heard` is asked once for each session of a due bucket.
+    /// Appends the sessions whose time is up to `out`, until it holds `max`, and marks them
+    /// closing: a closeSession is owed for each. The rest stays due. `last_heard` is asked once
+    /// for each session of a due bucket.
     pub fn expired(
         &mut self,
         now: Millis,
+        max: usize,
         last_heard: impl Fn(SessionId) -> Option<Millis>,
         out: &mut Vec<SessionId>,
     ) {
@@ -171,8 +173,15 @@ impl SessionTracker {
             if due > now {
                 return;
             }
-            for session in first.remove() {
+            let mut sessions = first.remove();
+            while out.len() < max
+                && let Some(session) = sessions.pop()
+            {
                 self.look_at(session, due, now, &last_heard, out);
+            }
+            if !sessions.is_empty() {
+                self.buckets.insert(due, sessions);
+                return;
             }
         }
     }
@@ -250,7 +259,8 @@ mod tests {
     ) -> Vec<SessionId> {
         let mut out = Vec::new();
         let last = |id| heard.iter().find(|(heard, _)| *heard == id).map(|(_, at)| Millis(*at));
-        tracker.expired(Millis(now), last, &mut out);
+        tracker.expired(Millis(now), usize::MAX, last, &mut out);
+        out.sort_unstable();
         out
     }
 
@@ -294,6 +304,24 @@ mod tests {
         assert_eq!(expired(&mut tracker, 500), [A]);
         assert_eq!(expired(&mut tracker, 1009), []);
         assert_eq!(expired(&mut tracker, 1010), [B]);
+    }
+
+    #[test]
+    fn a_crowd_expires_in_portions_and_nobody_is_forgotten() {
+        let mut tracker = SessionTracker::new(10);
+        for id in 1..=10 {
+            tracker.add(SessionId(id), 20, Millis(id % 2 * 10));
+        }
+        let mut all = Vec::new();
+        for portion in [4, 4, 2, 0] {
+            let mut out = Vec::new();
+            tracker.expired(Millis(100), 4, |_| None, &mut out);
+            assert_eq!(out.len(), portion);
+            assert_eq!(tracker.next_due().is_none(), all.len() + portion == 10);
+            all.append(&mut out);
+        }
+        all.sort_unstable();
+        assert_eq!(all, (1..=10).map(SessionId).collect::<Vec<_>>());
     }
 
     #[test]

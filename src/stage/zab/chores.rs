@@ -113,7 +113,7 @@ impl ZabStage {
             self.chores.candidates = due.into();
             self.chores.next_reap = self.now;
         }
-        if self.chores.next_reap <= self.now {
+        if self.chores.next_reap <= self.now && self.room() > 0 {
             self.reap_one();
         }
     }

@@ -27,10 +27,14 @@ impl ZabStage {
         taken
     }
 
-    /// Room in the log's queue for one more, and for the server's own that do not ask.
-    fn has_room(&self) -> bool {
-        self.zab.outstanding() < PROPOSALS_IN_FLIGHT_MAX - PROPOSALS_RESERVED
-            && self.bytes_in_flight < PROPOSAL_BYTES_IN_FLIGHT_MAX
+    /// Room in the log's queue for a client's proposal, so that some is left for the server's own.
+    pub(super) fn has_room(&self) -> bool {
+        self.room() > PROPOSALS_RESERVED && self.bytes_in_flight < PROPOSAL_BYTES_IN_FLIGHT_MAX
+    }
+
+    /// How many of the server's own proposals the log's queue has room for.
+    pub(super) fn room(&self) -> usize {
+        PROPOSALS_IN_FLIGHT_MAX.saturating_sub(self.zab.outstanding())
     }
 
     fn take(&mut self, ask: Ask) {
@@ -43,17 +47,15 @@ impl ZabStage {
     }
 
     fn write(&mut self, ask: &WriteAsk) {
-        let is_alive = self.sessions.tracker.is_alive(ask.session);
-        let author = Author {
-            session: ask.session,
-            cxid: ask.xid,
-            identities: &ask.identities,
-            standing: if is_alive {
-                Standing::Global
-            } else {
-                Standing::Refused(ErrorCode::SessionExpired)
-            },
+        let standing = if !self.sessions.tracker.is_alive(ask.session) {
+            Standing::Refused(ErrorCode::SessionExpired)
+        } else if self.sessions.speaks_for(ask.session, ask.origin) {
+            Standing::Global
+        } else {
+            Standing::Refused(ErrorCode::SessionMoved) // to another connection, meanwhile
         };
+        let author =
+            Author { session: ask.session, cxid: ask.xid, identities: &ask.identities, standing };
         if ask.op == OpCode::CloseSession {
             self.sessions.tracker.set_closing(ask.session);
         }

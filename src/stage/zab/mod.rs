@@ -41,6 +41,9 @@ const BATCHES_PER_TURN: usize = 2;
 /// How soon a turn that found a full queue is tried again.
 const RETRY: Duration = Duration::from_millis(1);
 
+/// How long it sleeps when nothing can be proposed; the log wakes it before that.
+const STALLED: Duration = Duration::from_secs(1);
+
 /// What the zab stage is made of.
 pub struct Parts {
     /// For sleeping; the ensemble's sockets come here.
@@ -121,7 +124,6 @@ impl ZabStage {
     /// The ring's.
     pub fn run(mut self) -> Result<(), NetError> {
         let mut events = Vec::new();
-        self.close_dead_sessions();
         loop {
             let is_busy = self.turn();
             if !is_busy && self.parts.shared.is_stopping() && self.is_at_rest() {
@@ -130,14 +132,17 @@ impl ZabStage {
                 return Ok(());
             }
             let timeout = if is_busy { Duration::ZERO } else { self.idle_for() };
+            let can_commit = self.batches.len() == self.rooms();
+            let can_take = can_commit && self.has_room();
             events.clear();
             let parts = &mut self.parts;
             let (asks, durable) = (&parts.asks, &parts.durable);
             let (inquiries, seen) = (&parts.inquiries, self.chores.durable_seen);
+            // What a turn could do nothing with is no reason to stay awake.
             let ready = || {
-                asks.iter().any(|queue| !queue.is_empty())
-                    || !inquiries.is_empty()
-                    || durable.load(Ordering::Acquire) != seen.0
+                !inquiries.is_empty()
+                    || can_commit && durable.load(Ordering::Acquire) != seen.0
+                    || can_take && asks.iter().any(|queue| !queue.is_empty())
             };
             parts.reactor.turn_unless(Some(timeout), ready, &mut events)?;
         }
@@ -159,6 +164,7 @@ impl ZabStage {
         }
         self.apply_committed(COMMITS_PER_TURN_MAX);
         let taken = self.take_in(INTAKE_PER_TURN_MAX);
+        self.close_dead_sessions();
         self.expire_sessions();
         self.do_chores();
         self.send();
@@ -212,6 +218,9 @@ impl ZabStage {
     fn idle_for(&self) -> Duration {
         if self.batches.len() != self.rooms() {
             return RETRY;
+        }
+        if self.room() == 0 {
+            return STALLED; // what is due has to wait, for what the log says
         }
         let next = self.sessions.next_due().min(self.chores.next_due());
         let millis = u64::try_from(next.0 - self.now.0).unwrap_or(0).max(1);

@@ -31,6 +31,8 @@ pub(super) struct Sessions {
     pub(super) ids: SessionIds,
     pub(super) tracker: SessionTracker,
     attached: HashMap<SessionId, Attached>,
+    /// Sessions that own ephemerals and are in no session table; to be closed as room permits.
+    dead: Vec<SessionId>,
 }
 
 struct Attached {
@@ -50,15 +52,26 @@ impl Sessions {
             attached.insert(id, Attached { cell: SessionCell::new(id, now), origin: None });
         }
         let ids = SessionIds::new(STANDALONE_SERVER, crate::clock::wall());
-        Self { ids, tracker, attached }
+        let owners = tree.sessions_with_ephemerals();
+        let dead = owners.filter(|owner| !attached.contains_key(owner)).collect();
+        Self { ids, tracker, attached, dead }
     }
 
     pub(super) fn next_due(&self) -> Millis {
+        if !self.dead.is_empty() {
+            return Millis(0);
+        }
         self.tracker.next_due().unwrap_or(NEVER)
     }
 
     pub(super) fn last_heard(&self, session: SessionId) -> Option<Millis> {
         self.attached.get(&session).map(|attached| attached.cell.last_heard())
+    }
+
+    /// Whether this is the connection the session has now. A write of the one before, which came
+    /// by another shard, must not be done after those of its successor.
+    pub(super) fn speaks_for(&self, session: SessionId, origin: Origin) -> bool {
+        self.attached.get(&session).is_some_and(|attached| attached.origin == Some(origin))
     }
 
     /// Forgets a session; returns its connection.
@@ -161,26 +174,25 @@ impl ZabStage {
     /// Closes sessions that own ephemerals but are in no session table: a crash of an older server
     /// can leave them behind. COMPAT: Java kills them at start (`ZooKeeperServer.loadData`).
     pub(super) fn close_dead_sessions(&mut self) {
-        let dead: Vec<_> = {
-            let tree = self.parts.shared.tree.read();
-            let owners = tree.sessions_with_ephemerals();
-            owners.filter(|owner| self.sessions.last_heard(*owner).is_none()).collect()
-        };
-        for session in dead {
+        while self.room() > 0
+            && let Some(session) = self.sessions.dead.pop()
+        {
             tracing::warn!(%session, "ephemerals of a session that is no more: deleting them");
             self.propose(&server_for(session), Write::Request(Request::CloseSession), Pending::Own);
         }
     }
 
-    /// Closes the sessions that were not heard of for too long.
+    /// Closes the sessions that were not heard of for too long: as many as there is room for, when
+    /// a whole crowd of clients went at once.
     pub(super) fn expire_sessions(&mut self) {
-        if self.sessions.next_due() > self.now {
+        let room = self.room();
+        if self.sessions.next_due() > self.now || room == 0 {
             return;
         }
         let Sessions { tracker, attached, .. } = &mut self.sessions;
         let heard = |id| attached.get(&id).map(|attached: &Attached| attached.cell.last_heard());
         let mut expired = Vec::new();
-        tracker.expired(self.now, heard, &mut expired);
+        tracker.expired(self.now, room, heard, &mut expired);
         for session in expired {
             tracing::info!(%session, "session expired");
             self.recorder.add(Counter::StaleSessionsExpired, 1);

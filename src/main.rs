@@ -1,5 +1,6 @@
 //! `zkserver`: parse the command line, run it, turn a failure into an exit code.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use ringkeeper::cli::args::{self, Command};
@@ -15,7 +16,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(fatal) => {
-            eprintln!("zkserver: {fatal}");
+            let _ = writeln!(io::stderr(), "zkserver: {fatal}"); // a closed one: the code says it
             ExitCode::from(fatal.code().code())
         }
     }

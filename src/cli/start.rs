@@ -42,5 +42,6 @@ fn log_to_stdout() {
         .with_target(false)
         .with_thread_names(true)
         .with_ansi(std::io::stdout().is_terminal())
+        .log_internal_errors(false) // whoever read the log may have gone; the server serves on
         .init();
 }

@@ -89,10 +89,11 @@ impl<'a> Control<'a> {
             if asked.is_any() {
                 return self.stop();
             }
-            while let Some(word) = self.running.words.pop() {
-                self.answer(word);
-            }
             let timeout = self.purge_if_due();
+            if let Some(word) = self.running.words.pop() {
+                self.answer(word);
+                continue; // however many there are, an end goes before them
+            }
             let (words, shared) = (&self.running.words, &self.running.shared);
             let ready = || !words.is_empty() || asked.is_any() || shared.has_failed();
             bell.wait_unless(Some(timeout), ready);

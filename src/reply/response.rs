@@ -39,7 +39,10 @@ pub fn reply(
 ) -> ErrorCode {
     let start = frame::begin(out);
     ReplyHeader::new(xid, zxid, ErrorCode::Ok).encode(&mut Writer::new(out));
-    let code = body(out);
+    let mut code = body(out);
+    if i32::try_from(out.len() - start).is_err() {
+        code = ErrorCode::MarshallingError; // no frame can hold it
+    }
     if code != ErrorCode::Ok {
         out.truncate(start + frame::LENGTH_BYTES + ReplyHeader::BYTES);
         let err = start + ERR_OFFSET;

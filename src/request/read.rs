@@ -6,6 +6,7 @@
 
 use super::access::{self, AccessConfig, Identity};
 use crate::ids::SessionId;
+use crate::limits::MULTI_READ_BYTES_MAX;
 use crate::tree::{Node, Tree};
 use crate::wire::record::perms;
 use crate::wire::request::{Read, Request};
@@ -70,7 +71,7 @@ impl<'a> View<'a> {
         match request {
             Request::Read(read) => return self.read(read, w),
             Request::GetAcl { path } => self.acl(path, w)?,
-            Request::MultiRead(reads) => self.multi_read(reads, w),
+            Request::MultiRead(reads) => self.multi_read(reads, w)?,
             Request::GetEphemerals { prefix } => self.ephemerals(prefix.as_deref(), w),
             Request::GetAllChildrenNumber { path } => {
                 self.readable(path)?;
@@ -170,8 +171,10 @@ impl<'a> View<'a> {
         Ok(())
     }
 
-    /// Each step stands alone, and sets no watch.
-    fn multi_read(&self, reads: &[Read<'_>], w: &mut Writer<'_>) {
+    /// Each step stands alone, and sets no watch. A small request can ask for more than there is
+    /// memory; then it fails as a whole.
+    fn multi_read(&self, reads: &[Read<'_>], w: &mut Writer<'_>) -> Result<(), ErrorCode> {
+        let start = w.written();
         for read in reads {
             let done = if read.op == OpCode::GetChildren {
                 self.readable(&read.path).map(|node| {
@@ -185,8 +188,12 @@ impl<'a> View<'a> {
             if let Err(code) = done {
                 step_error(w, code.to_wire());
             }
+            if w.written() - start > MULTI_READ_BYTES_MAX {
+                return Err(ErrorCode::MarshallingError);
+            }
         }
         steps_end(w);
+        Ok(())
     }
 
     /// A plain string prefix; null, blank or `/` is all of them.

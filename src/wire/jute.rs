@@ -181,6 +181,11 @@ impl<'a> Writer<'a> {
         Self { out }
     }
 
+    /// How much it has been appended to, what was there before included.
+    pub const fn written(&self) -> usize {
+        self.out.len()
+    }
+
     /// Bytes as they are, without a length.
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);

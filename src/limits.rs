@@ -21,6 +21,12 @@ pub const COMMIT_QUEUE_MAX: usize = 1024;
 /// Replies and events waiting for a client that does not read: past it, its requests wait.
 pub const OUTBOX_BYTES_PAUSE: usize = 1 << 20;
 
+/// The longest reply to a multiRead, which may ask for one large node over and over.
+pub const MULTI_READ_BYTES_MAX: usize = 64 << 20;
+
+/// Writes with the zab thread: past it, a connection that has one may not add another.
+pub const OUTSTANDING_BYTES_MAX: usize = 64 << 20;
+
 /// Events behind a full outbox that a client does not read: past it, the connection is closed.
 pub const EVENT_BYTES_MAX: usize = 16 << 20;
 

@@ -58,6 +58,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Writes submitted and not answered.
     pub outstanding: AtomicUsize,
+    /// Their bytes.
+    pub outstanding_bytes: AtomicUsize,
     /// Credentials that were refused.
     pub auth_failed: AtomicU64,
     /// Each shard's watches. Stored under the read side of the tree's lock, read under its write
@@ -89,6 +91,7 @@ impl Shared {
             settings,
             metrics: Metrics::new(),
             outstanding: AtomicUsize::new(0),
+            outstanding_bytes: AtomicUsize::new(0),
             auth_failed: AtomicU64::new(0),
             watches: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             admission: Admission::default(),

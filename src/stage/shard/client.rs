@@ -25,11 +25,23 @@ pub(super) enum Phase {
     Closing,
 }
 
+/// Whether more is to come from a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Stream {
+    /// It may.
+    Open,
+    /// No: once all it sent is dealt with, it is closed.
+    Ended,
+    /// No, and nobody hears what is read for it.
+    Broken,
+}
+
 /// A write that is with the zab thread.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     pub(super) xid: Xid,
     pub(super) op: OpCode,
+    pub(super) bytes: usize,
     pub(super) at_us: u64,
 }
 
@@ -114,6 +126,7 @@ pub(super) struct Client {
     pub(super) is_paused: bool,
     /// Its next write waits for the number of those in flight to fall.
     pub(super) is_held: bool,
+    pub(super) stream: Stream,
     /// Events appended since its outbox was last short.
     pub(super) event_bytes: usize,
     pub(super) tally: Tally,
@@ -131,6 +144,7 @@ impl Client {
             is_ready: false,
             is_paused: false,
             is_held: false,
+            stream: Stream::Open,
             event_bytes: 0,
             tally: Tally::new(now),
         }

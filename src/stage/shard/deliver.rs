@@ -57,8 +57,9 @@ impl Shard {
     fn reply(&mut self, id: ConnectionId, zxid: Zxid, frame: &[u8]) {
         self.post(id, frame);
         let Some(client) = self.clients.get_mut(&id) else { return };
-        let Some(Asked { xid, op, at_us }) = client.asked.pop_front() else { return };
+        let Some(Asked { xid, op, bytes, at_us }) = client.asked.pop_front() else { return };
         self.parts.shared.outstanding.fetch_sub(1, Ordering::Relaxed);
+        self.parts.shared.outstanding_bytes.fetch_sub(bytes, Ordering::Relaxed);
         let latency_us = self.now_us.saturating_sub(at_us);
         self.recorder.record_advanced(Advanced::Updatelatency, latency_us / 1000);
         self.recorder.request_latency_ms(latency_us / 1000);

@@ -4,9 +4,9 @@
 
 use std::sync::atomic::Ordering;
 
-use super::client::Client;
+use super::client::{Client, Stream};
 use crate::ids::{Millis, SessionId, Xid, Zxid};
-use crate::limits::IDENTITIES_MAX;
+use crate::limits::{IDENTITIES_MAX, OUTSTANDING_BYTES_MAX};
 use crate::metrics::{Advanced, Recorder};
 use crate::net::ConnectionId;
 use crate::reply::response;
@@ -75,6 +75,7 @@ impl Desk<'_> {
         };
         match lane {
             Lane::Write | Lane::Close => self.pass_on(header.xid, op, body, bytes),
+            Lane::Read if self.client.stream == Stream::Broken => Verdict::Answered(bytes),
             Lane::Read | Lane::Aside | Lane::Foreign => {
                 if self.client.order.admit(lane) != Admission::Serve {
                     return Verdict::Wait;
@@ -109,6 +110,10 @@ impl Desk<'_> {
 
     /// A write goes to the zab thread if it can be decoded; so nothing undecodable is proposed.
     fn pass_on(&mut self, xid: Xid, op: OpCode, body: &[u8], bytes: usize) -> Verdict {
+        if self.is_over_limit() {
+            self.client.is_held = true;
+            return Verdict::Wait;
+        }
         let record = &body[RequestHeader::BYTES..];
         let decoded = Request::decode(op, &mut Reader::new(record));
         if let Some(error) = decoded.as_ref().err().filter(|error| !takes_zxid(op, **error)) {
@@ -117,10 +122,6 @@ impl Desk<'_> {
                 return Verdict::Wait;
             }
             return self.undecodable(xid, op, *error, bytes);
-        }
-        if self.is_over_limit() {
-            self.client.is_held = true;
-            return Verdict::Wait;
         }
         if self.client.order.admit(order::lane(op)) != Admission::Submit {
             return Verdict::Wait;
@@ -132,8 +133,10 @@ impl Desk<'_> {
 
     /// A connection that has a write in flight may not add another while there are too many.
     fn is_over_limit(&self) -> bool {
-        let outstanding = self.shared.outstanding.load(Ordering::Relaxed);
-        !self.client.asked.is_empty() && outstanding >= self.shared.settings.outstanding_max
+        let Shared { outstanding, outstanding_bytes, settings, .. } = self.shared;
+        !self.client.asked.is_empty()
+            && (outstanding.load(Ordering::Relaxed) >= settings.outstanding_max
+                || outstanding_bytes.load(Ordering::Relaxed) >= OUTSTANDING_BYTES_MAX)
     }
 
     /// COMPAT: a multiRead of writes has an empty list of results behind its error.

@@ -26,14 +26,14 @@ use hashbrown::HashMap;
 use crate::ids::{Millis, SessionId};
 use crate::limits::COMPLAINT_INTERVAL_MS;
 use crate::metrics::{Counter, Recorder};
-use crate::net::{Close, ConnectionId, Event, NetError, OsError, Reactor};
+use crate::net::{Close, CloseReason, ConnectionId, Event, NetError, OsError, Reactor};
 use crate::reply::watch::WatchTable;
 use crate::request::access::Identity;
 use crate::stage::control::{Question, WordAsk};
 use crate::stage::message::{Ask, Batch, Origin};
 use crate::stage::queue::{Receiver, Sender};
 use crate::stage::shared::Shared;
-use client::{Client, Phase};
+use client::{Client, Phase, Stream};
 
 /// How often a shard that waits for room in a queue looks again.
 const RETRY: Duration = Duration::from_millis(1);
@@ -162,7 +162,12 @@ impl Shard {
             Event::Received { id } => self.on_received(*id),
             Event::EndOfInput { id } => self.on_end_of_input(*id),
             Event::Drained { id } => self.on_drained(*id),
-            Event::Closed { id, .. } => self.on_closed(*id),
+            Event::Closed { id, reason } => {
+                if let CloseReason::Broken(_) = reason {
+                    self.hear_out(*id);
+                }
+                self.on_closed(*id);
+            }
             Event::AcceptFailed { error, .. } => self.on_accept_failed(*error),
             Event::Woken => {}
         }
@@ -191,14 +196,11 @@ impl Shard {
         }
     }
 
-    /// A client that has only closed its sending side still gets its replies; without a session,
-    /// and with nothing asked, there is nothing to wait for.
+    /// What came before the end is served first; see [`Shard::close_if_over`].
     fn on_end_of_input(&mut self, id: ConnectionId) {
-        self.make_ready(id); // what came before the end is served first
-        self.serve_ready();
-        let Some(client) = self.clients.get(&id) else { return };
-        if !matches!(client.phase, Phase::Word) {
-            self.close(id, Close::AfterFlush);
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.stream = Stream::Ended;
+            self.make_ready(id);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::client::Phase;
+use super::client::{Client, Phase, Stream};
 use super::desk::{Desk, Verdict};
 use super::{Close, ConnectionId, Shard};
 use crate::limits::{OUTBOX_BYTES_PAUSE, REQUESTS_PER_TURN_MAX};
@@ -66,7 +66,41 @@ impl Shard {
         self.post_replies(id);
         if is_unfinished {
             self.make_ready(id); // others first
+        } else {
+            self.close_if_over(id);
         }
+    }
+
+    /// A client that sends no more is closed once everything it sent is dealt with: it may have
+    /// closed its session as its last word, behind much else, and not wait for the reply.
+    fn close_if_over(&mut self, id: ConnectionId) {
+        let Some(client) = self.clients.get(&id) else { return };
+        let is_waiting = match client.phase {
+            Phase::Fresh | Phase::Closing => false,
+            Phase::Word | Phase::Connecting => true,
+            Phase::Open => client.is_paused || !client.asked.is_empty(),
+        };
+        if client.stream == Stream::Ended && !is_waiting {
+            self.close(id, Close::AfterFlush);
+        }
+    }
+
+    /// The connection broke; what it had sent before can be read until the next turn. Its writes
+    /// are passed on all the same, above all a closeSession.
+    pub(super) fn hear_out(&mut self, id: ConnectionId) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        client.stream = Stream::Broken;
+        let shared = Arc::clone(&self.parts.shared);
+        let tree = shared.tree.read();
+        self.deliver();
+        let is_open = |client: &Client| client.phase == Phase::Open;
+        while self.clients.get(&id).is_some_and(is_open) && !shared.is_stopping() {
+            match self.serve_frame(&tree, id) {
+                Step::Next => {}
+                Step::Wait | Step::Over => break,
+            }
+        }
+        self.replies.clear();
     }
 
     fn step(&mut self, tree: &Tree, id: ConnectionId) -> Step {
@@ -138,6 +172,7 @@ impl Shard {
                 outbox.extend_from_slice(&self.replies);
             }
             self.replies.clear();
+            self.replies.shrink_to(2 * OUTBOX_BYTES_PAUSE);
         }
     }
 }

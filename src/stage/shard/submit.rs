@@ -19,6 +19,7 @@ impl Shard {
     ) -> bool {
         let Some(client) = self.clients.get_mut(&id) else { return true };
         let Some(session) = &client.session else { return true };
+        let bytes = body.len();
         let ask = WriteAsk {
             origin: Origin { shard: self.parts.index, connection: id },
             session: session.id,
@@ -33,14 +34,17 @@ impl Shard {
         }
         self.is_asking = true;
         self.parts.shared.outstanding.fetch_add(1, Ordering::Relaxed);
-        client.asked.push_back(Asked { xid, op, at_us: self.now_us });
+        self.parts.shared.outstanding_bytes.fetch_add(bytes, Ordering::Relaxed);
+        client.asked.push_back(Asked { xid, op, bytes, at_us: self.now_us });
         true
     }
 
     /// The zab thread learns that a session's connection is gone, and takes its unanswered
     /// writes off the count of those in flight.
     pub(super) fn forget(&mut self, id: ConnectionId, client: &Client) {
+        let bytes = client.asked.iter().map(|asked| asked.bytes).sum();
         self.parts.shared.outstanding.fetch_sub(client.asked.len(), Ordering::Relaxed);
+        self.parts.shared.outstanding_bytes.fetch_sub(bytes, Ordering::Relaxed);
         if let Some(session) = &client.session {
             self.tell_gone_of(id, session.id);
         }

@@ -11,6 +11,7 @@
 )]
 
 mod crowds;
+mod farewells;
 mod frames;
 mod records;
 #[path = "../support/mod.rs"]
@@ -68,6 +69,6 @@ fn main() -> ExitCode {
         }
     };
     let mut context = Context { dir, name, server, count: 0 };
-    let cases = [frames::CASES, records::CASES, crowds::CASES].concat();
+    let cases = [frames::CASES, records::CASES, crowds::CASES, farewells::CASES].concat();
     support::cases::run(&mut context, &cases)
 }

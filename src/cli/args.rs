@@ -1,6 +1,6 @@
 //! The command line of `zkserver`.
 //!
-//! Pure but for [`Args::from_process`], which reads the process's arguments and environment.
+//! Pure but for [`from_process`], which reads the process's arguments and environment.
 //! Verbs are those of `zkServer.sh`; Java-style properties come as `-Dname=value` arguments and,
 //! as `ZooKeeper`'s scripts hand them over, in `SERVER_JVMFLAGS` and `JVMFLAGS`.
 

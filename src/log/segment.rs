@@ -6,7 +6,7 @@
 //! of 1 MiB would be written whole). `MADV_RANDOM` keeps read-ahead from growing the pages again.
 //! SAFETY of the mappings: they stay within the length the file had when mapped, which nothing
 //! shortens while the mapping lives: other servers are kept out by the directory's lock, and
-//! [`Segment::cut`] unmaps first. A page that the file system cannot give (bad disk, or no space
+//! `Segment::cut` unmaps first. A page that the file system cannot give (bad disk, or no space
 //! where files are copied on write) is asked for by `MADV_POPULATE_*` before it is touched: an
 //! error, where touching it would be a SIGBUS.
 

@@ -215,9 +215,19 @@ fn bytes(bytes: Option<&[u8]>) -> String {
     bytes.map_or_else(|| "null".to_owned(), |bytes| format!("x{}", hex(bytes)))
 }
 
+/// What `auth` stands for is in no particular order (Java keeps a connection's identities in a hash
+/// set): neighbours that it may have become, digests with the same permissions, are sorted.
 fn entries(acl: &[Acl<'_>]) -> String {
-    let entries = acl.iter().map(|acl| format!("{}:{}:{}", acl.scheme, acl.id, acl.perms));
-    entries.collect::<Vec<_>>().join(",")
+    let may_be_auth = |a: &Acl<'_>, b: &Acl<'_>| {
+        (a.perms, &*a.scheme, &*b.scheme) == (b.perms, "digest", "digest")
+    };
+    let mut texts = Vec::new();
+    for run in acl.chunk_by(may_be_auth) {
+        let start = texts.len();
+        texts.extend(run.iter().map(|acl| format!("{}:{}:{}", acl.scheme, acl.id, acl.perms)));
+        texts[start..].sort();
+    }
+    texts.join(",")
 }
 
 /// The paths that a reply names, for later operations: what was created, and children.

@@ -41,6 +41,8 @@ impl ZabStage {
         self.notice_mismatches(&tree);
         self.consider_snapshot(&mut tree);
         self.push_batches();
+        drop(tree);
+        self.ring_shards(); // after the lock: a shard that wakes wants its read side
     }
 
     /// A txn whose digest is not the one its leader foresaw: two servers differ, or one has a bug.

@@ -85,6 +85,8 @@ pub struct ZabStage {
     next_shard: usize,
     now: Millis,
     is_appending: bool,
+    /// Batches were pushed since the shards' bells were last rung.
+    told: bool,
     /// Digest mismatches seen so far.
     mismatches: u64,
 }
@@ -113,6 +115,7 @@ impl ZabStage {
             next_shard: 0,
             now: Millis(0),
             is_appending: false,
+            told: false,
             mismatches: 0,
             parts,
         }
@@ -196,6 +199,7 @@ impl ZabStage {
             self.parts.log.ring();
         }
         self.push_batches();
+        self.ring_shards();
     }
 
     /// Before the write side of the tree's lock is let go, and at a turn's end.
@@ -204,8 +208,15 @@ impl ZabStage {
             if !batch.entries.is_empty() {
                 let pushed = queue.push(std::mem::take(batch));
                 assert!(pushed.is_ok(), "a turn makes sure of room before it begins");
-                queue.ring();
+                self.told = true;
             }
+        }
+    }
+
+    /// Wakes the shards, if they were given something.
+    fn ring_shards(&mut self) {
+        if std::mem::take(&mut self.told) {
+            self.parts.batches.iter().for_each(Sender::ring);
         }
     }
 

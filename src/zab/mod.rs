@@ -9,9 +9,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod discovery;
 pub mod election;
 mod leader;
+pub mod learner;
 mod quorum;
+pub mod sync;
 
 use std::sync::Arc;
 

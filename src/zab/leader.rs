@@ -1,10 +1,12 @@
 //! LEADING: propose, count acks, commit in order.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use super::quorum::{AckSet, Quorum};
 use super::{Output, Proposal};
 use crate::ids::{Epoch, ServerId, Zxid};
+use crate::wire::quorum::Packet;
 
 /// A leader's proposals from the first uncommitted one on.
 #[derive(Debug)]
@@ -17,6 +19,19 @@ pub struct Leader {
     last_committed: Zxid,
     /// What this server's own log has reported.
     durable: Zxid,
+    /// Who is told of proposals and commits.
+    learners: BTreeMap<ServerId, Membership>,
+    /// Who waits for what was proposed before it asked, oldest first.
+    syncs: VecDeque<(Zxid, ServerId)>,
+}
+
+/// How a learner takes part.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Membership {
+    /// Gets proposals and commits. It came with `FOLLOWERINFO`, with or without a vote.
+    Participant,
+    /// Gets informs.
+    Observer,
 }
 
 #[derive(Debug)]
@@ -35,6 +50,57 @@ impl Leader {
             last_proposed: last,
             last_committed: last,
             durable: last,
+            learners: BTreeMap::new(),
+            syncs: VecDeque::new(),
+        }
+    }
+
+    /// A learner gets the committed history up to `after` by a sync, and everything else from here
+    /// on. To be called in the same step as the sync is decided, so that nothing falls between.
+    ///
+    /// Source: `Leader.startForwarding`.
+    pub fn start_forwarding(
+        &mut self,
+        learner: ServerId,
+        membership: Membership,
+        out: &mut Vec<Output>,
+    ) {
+        self.learners.insert(learner, membership);
+        if membership == Membership::Participant {
+            let sent = self.outstanding.iter().map(|waiting| proposed(&waiting.proposal));
+            out.extend(sent.map(|packet| Output::Send(learner, packet)));
+        }
+    }
+
+    /// A learner's connection is gone; what it has acked it has on disk.
+    pub fn stop_forwarding(&mut self, learner: ServerId) {
+        self.learners.remove(&learner);
+        self.syncs.retain(|(_, from)| *from != learner);
+    }
+
+    /// A learner's ack of one proposal.
+    ///
+    /// COMPAT: acks of an epoch's start, of what is committed, and of what was never proposed
+    /// say nothing (`Leader.processAck`).
+    pub fn on_ack(&mut self, from: ServerId, zxid: Zxid, out: &mut Vec<Output>) {
+        let found = self.outstanding.binary_search_by_key(&zxid, |waiting| waiting.proposal.zxid);
+        if let Ok(place) = found {
+            self.quorum.ack(&mut self.outstanding[place].acks, from);
+            self.commit_acked(out);
+        }
+    }
+
+    /// A learner's `sync`: answered once what is proposed by now is committed.
+    pub fn on_sync(&mut self, from: ServerId, out: &mut Vec<Output>) {
+        self.syncs.push_back((self.last_proposed, from));
+        self.answer_syncs(out);
+    }
+
+    fn answer_syncs(&mut self, out: &mut Vec<Output>) {
+        while let Some((_, from)) =
+            self.syncs.pop_front_if(|(upto, _)| *upto <= self.last_committed)
+        {
+            out.push(Output::Send(from, Packet::Sync));
         }
     }
 
@@ -56,6 +122,11 @@ impl Leader {
         assert_eq!(proposal.zxid, self.next_zxid(), "zxids leave no gap");
         self.last_proposed = proposal.zxid;
         out.push(Output::Append(proposal.clone()));
+        for (learner, membership) in &self.learners {
+            if *membership == Membership::Participant {
+                out.push(Output::Send(*learner, proposed(&proposal)));
+            }
+        }
         self.outstanding.push_back(Outstanding { proposal, acks: AckSet::default() });
     }
 
@@ -78,14 +149,30 @@ impl Leader {
             let Some(Outstanding { proposal, .. }) = self.outstanding.pop_front() else { return };
             assert!(proposal.zxid > self.last_committed, "commits are in zxid order");
             self.last_committed = proposal.zxid;
+            for (learner, membership) in &self.learners {
+                let packet = match membership {
+                    Membership::Participant => Packet::Commit { zxid: proposal.zxid },
+                    Membership::Observer => informed(&proposal),
+                };
+                out.push(Output::Send(*learner, packet));
+            }
             out.push(Output::Commit(proposal));
+            self.answer_syncs(out);
         }
     }
 }
 
+fn proposed(Proposal { zxid, record }: &Proposal) -> Packet {
+    Packet::Proposal { zxid: *zxid, record: Arc::clone(record) }
+}
+
+fn informed(Proposal { zxid, record }: &Proposal) -> Packet {
+    Packet::Inform { zxid: *zxid, record: Arc::clone(record) }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::{Input, Zab};
+    use super::super::{Input, Rule, Zab};
     use super::*;
 
     fn proposal(zxid: i64) -> Proposal {
@@ -107,6 +194,73 @@ mod tests {
         zab.step(Input::Durable(Zxid(6)), &mut out);
         assert_eq!(out, [Output::Commit(proposal(5)), Output::Commit(proposal(6))]);
         assert_eq!(zab.outstanding(), 1);
+    }
+
+    /// A leader of 1, 2, 3 and 4 that has proposed 5 to 7, with 1 as a follower and 9 observing.
+    fn ensemble() -> (Leader, Vec<Output>) {
+        let quorum = Quorum::new(Rule::majority((1..=4).map(ServerId)).unwrap());
+        let mut leader = Leader::new(ServerId(3), quorum, Zxid(4));
+        let mut out = Vec::new();
+        leader.start_forwarding(ServerId(1), Membership::Participant, &mut out);
+        leader.start_forwarding(ServerId(9), Membership::Observer, &mut out);
+        for zxid in 5..=7 {
+            leader.propose(proposal(zxid), &mut out);
+            let sent = Output::Send(ServerId(1), proposed(&proposal(zxid)));
+            assert_eq!(std::mem::take(&mut out), [Output::Append(proposal(zxid)), sent]);
+        }
+        (leader, out)
+    }
+
+    fn committed(zxid: i64, followers: &[i64]) -> Vec<Output> {
+        let told = |id: &i64| Output::Send(ServerId(*id), Packet::Commit { zxid: Zxid(zxid) });
+        let mut out: Vec<_> = followers.iter().map(told).collect();
+        out.push(Output::Send(ServerId(9), informed(&proposal(zxid))));
+        out.push(Output::Commit(proposal(zxid)));
+        out
+    }
+
+    #[test]
+    fn a_quorum_of_disks_commits_in_order_and_each_ack_is_of_one_proposal() {
+        let (mut leader, mut out) = ensemble();
+        leader.start_forwarding(ServerId(2), Membership::Participant, &mut out);
+        let caught_up = |zxid| Output::Send(ServerId(2), proposed(&proposal(zxid)));
+        assert_eq!(std::mem::take(&mut out), [5, 6, 7].map(caught_up), "what is outstanding");
+        leader.on_durable(Zxid(6), &mut out);
+        leader.on_ack(ServerId(2), Zxid(6), &mut out);
+        for (from, zxid) in [(1, 6), (1, 6), (9, 5), (99, 5), (1, 0), (1, 4), (1, 8)] {
+            leader.on_ack(ServerId(from), Zxid(zxid), &mut out);
+        }
+        assert_eq!(out, [], "6 has a quorum, and 5 has not");
+        leader.on_ack(ServerId(1), Zxid(5), &mut out);
+        assert_eq!(out, [], "half of four voters");
+        leader.on_ack(ServerId(2), Zxid(5), &mut out);
+        assert_eq!(out, [committed(5, &[1, 2]), committed(6, &[1, 2])].concat());
+        out.clear();
+        leader.on_ack(ServerId(1), Zxid(7), &mut out);
+        leader.stop_forwarding(ServerId(1));
+        leader.on_ack(ServerId(2), Zxid(7), &mut out);
+        assert_eq!(out, [], "the leader's own disk has not");
+        leader.on_durable(Zxid(7), &mut out);
+        assert_eq!(out, committed(7, &[2]), "what a learner had on disk still counts");
+    }
+
+    #[test]
+    fn a_sync_waits_for_what_was_proposed_before_it() {
+        let (mut leader, mut out) = ensemble();
+        leader.on_sync(ServerId(1), &mut out);
+        leader.on_sync(ServerId(9), &mut out);
+        leader.stop_forwarding(ServerId(9));
+        leader.on_durable(Zxid(7), &mut out);
+        for (zxid, is_answered) in [(5, false), (6, false), (7, true)] {
+            for from in [1, 2] {
+                leader.on_ack(ServerId(from), Zxid(zxid), &mut out);
+            }
+            let answer = Output::Send(ServerId(1), Packet::Sync);
+            assert_eq!(out.contains(&answer), is_answered, "{zxid}");
+        }
+        out.clear();
+        leader.on_sync(ServerId(1), &mut out);
+        assert_eq!(out, [Output::Send(ServerId(1), Packet::Sync)], "nothing is outstanding");
     }
 
     #[test]

@@ -18,10 +18,11 @@ pub mod sync;
 
 use std::sync::Arc;
 
-pub use leader::Leader;
+pub use leader::{Leader, Membership};
 pub use quorum::{AckSet, Quorum, Rule, RuleError, VOTERS_MAX};
 
 use crate::ids::{ServerId, Zxid};
+use crate::wire::quorum::Packet;
 
 /// A txn's bytes with its place in history: made once, then shared and never changed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -48,6 +49,8 @@ pub enum Output {
     Append(Proposal),
     /// Apply it: a quorum has it.
     Commit(Proposal),
+    /// To a peer on its quorum connection.
+    Send(ServerId, Packet),
 }
 
 /// One server's part in the protocol.

@@ -189,6 +189,7 @@ impl ZabStage {
                     self.is_appending = true;
                 }
                 Output::Commit(proposal) => self.committed.push_back(proposal),
+                Output::Send(..) => unreachable!("an ensemble of one has no learners"),
             }
         }
     }

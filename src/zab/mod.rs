@@ -4,6 +4,10 @@
 //! randomness inside, and it never looks into a txn. The zab thread and the simulator drive the
 //! same code. A standalone server is an ensemble of one voter: the same steps, no second path.
 //!
+//! So far [`Zab`] is that ensemble of one. `election`, `discovery`, `sync` and `learner` are pieces
+//! of larger ones, tested by themselves and not yet driven by a thread; what is missing between
+//! them is listed in `docs/ARCHITECTURE.md`.
+//!
 //! INVARIANT: proposals are appended in zxid order; a commit follows only a quorum of acks, in the
 //! same order; this server acks only what its own log has reported durable.
 

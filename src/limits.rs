@@ -72,6 +72,18 @@ pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
 const _: () = assert!(SEGMENT_BYTES_FIRST < SEGMENT_BYTES_MAX, "segments grow");
 
+/// Zeros laid down in one go where the next segment is made ready: a flush of the log that comes
+/// meanwhile waits no longer than the disk needs for these.
+pub const SEGMENT_STRETCH_BYTES: u64 = 256 << 10;
+
+const _: () = assert!(SEGMENT_BYTES_FIRST.is_multiple_of(SEGMENT_STRETCH_BYTES), "whole stretches");
+
+/// Flushed bytes of a segment after which their pages are let go of.
+pub const SEGMENT_RELEASE_BYTES: usize = 1 << 20;
+
+/// Orders that may wait for the thread that makes segments ready.
+pub const GROUNDWORK_QUEUE_MAX: usize = 16;
+
 /// Gaps in the log that are listed one by one; the rest is counted.
 pub const FINDINGS_MAX: u64 = 100;
 
@@ -91,6 +103,14 @@ pub const LOG_BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// Commits applied under one hold of the tree's write lock: bounds how long reads wait.
 pub const COMMITS_PER_TURN_MAX: usize = 512;
+
+/// How long the zab thread stays awake, giving way to others, when a proposal is on its way to the
+/// disk: a few flushes of a fast one. Of a slow disk's flush it is a small part.
+pub const DURABLE_PATIENCE_US_MAX: u64 = 500;
+
+/// Proposals in flight above which it sleeps all the same: many share one wake-up, and need the
+/// core.
+pub const PATIENT_PROPOSALS_MAX: usize = 8;
 
 /// Asks the zab thread takes before it looks at commits again.
 pub const INTAKE_PER_TURN_MAX: usize = 512;
@@ -115,6 +135,14 @@ pub const SNAPSHOT_CHUNK_NODES: usize = 128;
 
 /// Bytes after which it lets go all the same.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 64 << 10;
+
+/// Bytes of a snapshot after which the disk is given time to write them, and time for the log.
+pub const SNAPSHOT_STRETCH_BYTES: u64 = 1 << 20;
+
+/// A snapshot is followed by so many times its own duration without one, however many txns come:
+/// so writing them takes a tenth of the time at most, and the log to be replayed after a crash is
+/// bounded by what is written in ten times that.
+pub const SNAPSHOT_REST_FACTOR: u64 = 9;
 
 /// Containers and TTL nodes found to be due by one look.
 pub const REAP_CANDIDATES_MAX: usize = 10_000;

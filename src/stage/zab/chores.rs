@@ -91,6 +91,9 @@ impl ZabStage {
         if chores.txns <= chores.txns_due && chores.bytes <= chores.bytes_due {
             return;
         }
+        if !self.parts.shared.may_snapshot() {
+            return; // the last one took long; later then
+        }
         self.chores.draw();
         if self.parts.log.push(LogAsk::Roll).is_err() {
             return; // the queue has room for all proposals, so this hardly happens; later then

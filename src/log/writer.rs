@@ -16,6 +16,10 @@ use super::segment::{Finished, PAGE_BYTES, Prepared, Segment, prepare};
 use crate::ids::Zxid;
 use crate::limits::{SEGMENT_BYTES_FIRST, SEGMENT_BYTES_MAX};
 
+/// So much of a segment is used before a wish for a new file is granted: the rest is zeros that
+/// were written to be cut off.
+const ROLL_USED_PERMILLE: u64 = 875;
+
 /// Where and how to log.
 #[derive(Clone, Debug)]
 pub struct WriterOptions {
@@ -158,7 +162,7 @@ impl Writer {
     }
 
     /// A new file would be welcome, because a snapshot holds what came before. A flush grants it
-    /// once half of the file is used and the next is ready: zeros that are laid down only to be
+    /// once most of the file is used and the next is ready: zeros that are laid down only to be
     /// cut off cost the disk twice, and a file made in haste holds up every write.
     pub const fn wish_roll(&mut self) {
         self.wishes_roll = true;
@@ -307,7 +311,7 @@ impl Writer {
     fn is_roll_due(&self) -> bool {
         let is_too_long =
             self.options.roll_bytes.is_some_and(|limit| self.sizes().file_bytes > limit);
-        let is_worth_it = self.spare.is_some() && self.used_permille() >= 500;
+        let is_worth_it = self.spare.is_some() && self.used_permille() >= ROLL_USED_PERMILLE;
         is_too_long || self.wishes_roll && is_worth_it
     }
 

@@ -114,32 +114,32 @@ fn rolls_and_size_limits_begin_new_files() {
     assert_eq!(disk.clean_replay(), [1, 2, 3, 4, 5]);
 }
 
-/// A snapshot wishes for a new file. It is worth one when half of this one is used, so that not
+/// A snapshot wishes for a new file. It is worth one when most of this one is used, so that not
 /// much is laid down for nothing, and the next is ready, so that no write waits for it.
 #[test]
 fn a_wished_roll_waits_until_it_is_worth_it() {
     let disk = Disk::new();
     let mut writer = disk.writer(Zxid::ZERO);
-    let data = vec![7; 1 << 20];
-    let mut log = |writer: &mut Writer, zxid| {
+    let log = |writer: &mut Writer, zxid, quarters: usize| {
+        let data = vec![7; (quarters << 20) - 10_000];
         writer.append(Zxid(zxid), &txn(Zxid(zxid), &data)).unwrap();
         writer.flush().unwrap();
         writer.sizes().files
     };
-    assert_eq!(log(&mut writer, 1), 1);
+    assert_eq!(log(&mut writer, 1, 3), 1);
     let bytes = writer.wants_segment().unwrap();
     writer.wish_roll();
-    assert_eq!((log(&mut writer, 2), log(&mut writer, 3)), (1, 1), "nothing is ready");
     writer.offer(prepare(disk.path(), bytes).unwrap()).unwrap();
     writer.flush().unwrap();
-    assert_eq!(log(&mut writer, 4), 2, "granted by the flush before");
+    assert_eq!(log(&mut writer, 2, 1), 1, "three quarters were used");
+    assert_eq!(log(&mut writer, 3, 6), 2, "nearly all was, so the flush before granted it");
     writer.wish_roll();
-    let bytes = writer.wants_segment().unwrap();
-    writer.offer(prepare(disk.path(), bytes).unwrap()).unwrap();
-    assert_eq!((log(&mut writer, 5), log(&mut writer, 6)), (2, 2), "a quarter is used");
+    assert_eq!(log(&mut writer, 4, 2), 2);
+    writer.flush().unwrap();
+    assert_eq!(writer.sizes().file_bytes >> 20, 7, "nothing is ready");
     drop(writer);
-    assert_eq!(disk.names(), ["log.1", "log.4", "unfinished.log.0"]);
-    assert_eq!(disk.clean_replay(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(disk.names(), ["log.1", "log.3"]);
+    assert_eq!(disk.clean_replay(), [1, 2, 3, 4]);
 }
 
 /// The zeros of a finished file are cut off by a thread that may be late, or never come to it.

@@ -10,7 +10,6 @@ use std::thread::JoinHandle;
 
 use crate::limits::{GROUNDWORK_QUEUE_MAX, SEGMENT_STRETCH_BYTES};
 use crate::log::{Error, Finished, Preparation, Prepared, Writer};
-use crate::stage::pin;
 
 /// Filled so much faster than the current segment is used.
 const LEAD: u64 = 2;
@@ -40,10 +39,7 @@ impl Groundwork {
     pub(super) fn start(dir: PathBuf) -> Self {
         let (orders, ordered) = sync_channel(GROUNDWORK_QUEUE_MAX);
         let (done, ready) = sync_channel(1);
-        let work = move || {
-            pin::be_nice();
-            work(&dir, &ordered, &done);
-        };
+        let work = move || work(&dir, &ordered, &done);
         let spawned = std::thread::Builder::new().name("log-prepare".into()).spawn(work);
         if let Err(error) = &spawned {
             tracing::warn!(%error, "no thread to prepare log segments; done in the log thread");
@@ -70,6 +66,7 @@ impl Groundwork {
 
     /// Waits for the segment that was begun: the writer can go on with nothing else.
     pub(super) fn wait(&mut self, writer: &mut Writer) -> Result<(), Error> {
+        self.deliver(writer)?;
         let Some(bytes) = self.begun else { return Ok(()) };
         if self.orders.send(Order::Fill(bytes)).is_err() {
             return Ok(()); // without a thread the writer makes its own
@@ -91,10 +88,8 @@ impl Groundwork {
 
     /// Orders what the writer will need, as far as it is time for it.
     pub(super) fn order(&mut self, writer: &mut Writer) {
-        if let Some(finished) = writer.take_finished()
-            && let Err(order) = self.orders.try_send(Order::Cut(finished))
-        {
-            drop(order); // never mind the zeros
+        if let Some(finished) = writer.take_finished() {
+            let _ = self.orders.try_send(Order::Cut(finished)); // never mind the zeros
         }
         if let Some(bytes) = writer.wants_segment()
             && self.orders.try_send(Order::Begin(bytes)).is_ok()

@@ -4,6 +4,7 @@ pub mod boot;
 pub mod config;
 pub mod control;
 mod gather;
+pub mod notify;
 mod recover;
 mod settings;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use crate::error::Fatal;
 use crate::stage::queue::ParkBell;
 use config::Config;
+use notify::Notifier;
 
 /// Runs a server until it is asked to stop.
 ///
@@ -20,6 +22,9 @@ use config::Config;
 pub fn run(config: &Config) -> Result<(), Fatal> {
     let bell = Arc::new(ParkBell::default());
     let asked = control::Asked::watch(&bell)?;
+    let notifier = Notifier::from_environment();
+    notifier.status("recovering");
     let running = boot::boot(config, &bell)?;
-    control::Control::new(running, config).run(&bell, &asked)
+    notifier.ready(&format!("clients connect to {}", running.address));
+    control::Control::new(running, config, notifier).run(&bell, &asked)
 }

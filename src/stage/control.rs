@@ -45,6 +45,8 @@ pub enum Question {
 pub enum Inquiry {
     /// When do which sessions expire?
     Sessions(SyncSender<BTreeMap<Millis, Vec<SessionId>>>),
+    /// Does your loop still turn?
+    Alive(SyncSender<()>),
 }
 
 /// One connection, for `cons`, `stat` and `dump`.

@@ -137,6 +137,9 @@ impl ZabStage {
                     let heard = |id| self.sessions.last_heard(id);
                     let _ = answer.try_send(self.sessions.tracker.dump(heard)); // it may have left
                 }
+                Inquiry::Alive(answer) => {
+                    let _ = answer.try_send(()); // it may have left
+                }
             }
         }
     }

@@ -227,7 +227,11 @@ mod tests {
             (None, None, None),
         ];
         for (micros, pid, expected) in cases {
-            assert_eq!(beat(micros, pid), expected.map(Duration::from_millis), "{micros:?} {pid:?}");
+            assert_eq!(
+                beat(micros, pid),
+                expected.map(Duration::from_millis),
+                "{micros:?} {pid:?}"
+            );
         }
     }
 }

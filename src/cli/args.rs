@@ -15,7 +15,7 @@ use crate::error::{ExitCode, Fatal};
 const ABOUT: &str = "A coordination server that takes the place of Apache ZooKeeper.";
 
 const USAGE: &str = "zkserver [--config <conf-dir>] \
-    {start|start-foreground|stop|version|restart|status|print-cmd} \
+    {start|start-foreground|stop|version|restart|status|print-cmd|doctor} \
     [-Dname=value ...] [FILE]";
 
 const HELP: &str = "\
@@ -26,6 +26,7 @@ Verbs:
   restart           stop, then start
   status            ask the server which mode it is in
   print-cmd         print what 'start' runs
+  doctor            check the configuration and what it needs of this machine
   version           print the version
 
 FILE: a plain name is looked for in the configuration folder. Without FILE, $ZOOCFG (zoo.cfg)
@@ -83,6 +84,8 @@ pub enum Verb {
     Status,
     /// Print what [`Self::Start`] runs.
     PrintCommand,
+    /// Check what it needs.
+    Doctor,
 }
 
 /// Which server, and how it is started.
@@ -177,14 +180,15 @@ pub fn parse(
     Ok(Command::Run(verb, start))
 }
 
-/// COMPAT: the words of `zkServer.sh`.
-const VERBS: [(&str, Verb); 6] = [
+/// COMPAT: the words of `zkServer.sh`, and `doctor`.
+const VERBS: [(&str, Verb); 7] = [
     ("start-foreground", Verb::StartForeground),
     ("start", Verb::Start),
     ("stop", Verb::Stop),
     ("restart", Verb::Restart),
     ("status", Verb::Status),
     ("print-cmd", Verb::PrintCommand),
+    ("doctor", Verb::Doctor),
 ];
 
 impl Verb {

@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod background;
+pub mod doctor;
 pub mod flags;
 pub mod instance;
 pub mod occupant;
@@ -32,27 +33,23 @@ pub fn run(verb: Verb, mut start: Start) -> Result<ExitCode, Fatal> {
         let file = start.file.as_ref().map(|file| file.display().to_string());
         note(&format!("Using config: {}", file.as_deref().unwrap_or("(built in)")));
     }
-    if variables.no_autocreate
-        && matches!(verb, Verb::Start | Verb::StartForeground | Verb::Restart)
-    {
-        let instance = Instance::load(&start, &variables)?;
-        if let Some(complaint) = instance.missing_directory() {
+    let starts = matches!(verb, Verb::Start | Verb::StartForeground | Verb::Restart);
+    if variables.no_autocreate && starts {
+        if let Some(complaint) = Instance::load(&start, &variables)?.missing_directory() {
             say(&format!("{complaint}\n"));
             return Ok(ExitCode::FAILURE);
         }
         start.properties.push(("zookeeper.datadir.autocreate".to_owned(), "false".to_owned()));
     }
-    if verb == Verb::StartForeground {
-        start::start_foreground(&start)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let instance = Instance::load(&start, &variables)?;
+    let instance = || Instance::load(&start, &variables);
     Ok(match verb {
-        Verb::StartForeground | Verb::Start => background::start(&instance),
-        Verb::Stop => background::stop(&instance),
-        Verb::Restart => background::restart(&instance),
-        Verb::Status => status::status(&instance),
-        Verb::PrintCommand => background::print_command(&instance),
+        Verb::StartForeground => start::start_foreground(&start).map(|()| ExitCode::SUCCESS)?,
+        Verb::Start => background::start(&instance()?),
+        Verb::Stop => background::stop(&instance()?),
+        Verb::Restart => background::restart(&instance()?),
+        Verb::Status => status::status(&instance()?),
+        Verb::PrintCommand => background::print_command(&instance()?),
+        Verb::Doctor => doctor::doctor(&start, &variables),
     })
 }
 

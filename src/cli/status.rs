@@ -73,7 +73,7 @@ pub fn mode(address: &ListenAddress) -> Result<String, String> {
         None => "it closes the connection without an answer".to_owned(),
         Some(line) if line.contains("not currently serving") => {
             "it runs but serves nobody: it has no leader; is a majority of the servers up, and do \
-             they reach each other?"
+             they reach each other? 'zkserver doctor' looks"
                 .to_owned()
         }
         Some(line) if line.contains("whitelist") => {

@@ -10,10 +10,20 @@ mod settings;
 
 use std::sync::Arc;
 
-use crate::error::Fatal;
+use crate::error::{ExitCode, Fatal};
+use crate::net::{Options, Reactor};
 use crate::stage::queue::ParkBell;
 use config::Config;
 use notify::Notifier;
+
+/// Makes a ring as a server would, and lets it go.
+///
+/// # Errors
+/// [`Fatal`] as the server would end with.
+pub fn try_ring() -> Result<(), Fatal> {
+    let made = Reactor::new(Options::default());
+    made.map(drop).map_err(|error| Fatal::new(ExitCode::RingUnavailable, error))
+}
 
 /// Runs a server until it is asked to stop.
 ///

@@ -38,7 +38,7 @@ check "the three have the same members" test "$(grep -h ^server. "$repo"/conf/en
 ensemble() {
   local port
   mkdir -p "$work/$1/conf"; cp -r "$repo/conf/ensemble" "$work/$1/conf/"; cd "$work/$1" || exit 1
-  for port in 2181 2182 2183 2881 2882 2883 3881 3882 3883 8081 8082 8083; do
+  for port in 2181 2182 2183 2881 2882 2883 3881 3882 3883; do
     sed -i "s/\b$port\b/$(free_port)/" conf/ensemble/zoo[1-3].cfg
   done
 }

@@ -43,10 +43,10 @@ pub enum Question {
 /// From the control thread to the zab thread.
 #[derive(Debug)]
 pub enum Inquiry {
-    /// When do which sessions expire?
-    Sessions(SyncSender<BTreeMap<Millis, Vec<SessionId>>>),
     /// Does your loop still turn?
     Alive(SyncSender<()>),
+    /// When do which sessions expire?
+    Sessions(SyncSender<BTreeMap<Millis, Vec<SessionId>>>),
 }
 
 /// One connection, for `cons`, `stat` and `dump`.

@@ -1,4 +1,4 @@
-//! The control thread: signals, four-letter words, purges, the watchdog, and the end.
+//! The control thread: signals, four-letter words, purges, the service manager, and the end.
 //!
 //! Thread: the process's first. In: signals, words, failures. Out: texts for the shards; orders to
 //! stop. Never on the path of a request.
@@ -13,7 +13,7 @@ use signal_hook::iterator::Signals;
 use super::boot::Running;
 use super::config::Config;
 use super::gather;
-use super::notify::{Notifier, Watchdog};
+use super::notify::{Notifier, Pulse};
 use crate::admin::four_letter::{self, Action, Whitelist};
 use crate::admin::report::TRACE_MASK_DEFAULT;
 use crate::error::{ExitCode, Fatal};
@@ -67,18 +67,18 @@ pub struct Control<'a> {
     trace_mask: i64,
     next_purge: Option<Millis>,
     notifier: Notifier,
-    watchdog: Option<Watchdog>,
+    pulse: Option<Pulse>,
 }
 
 impl<'a> Control<'a> {
-    /// The control of a server that runs; `notifier` has told that it does.
+    /// The control of a server that runs; `notifier` is told of it.
     pub fn new(running: Running, config: &'a Config, notifier: Notifier) -> Self {
         let clients = &config.clients;
         let whitelist = Whitelist::new(&clients.four_letter_whitelist, clients.read_only_mode);
         let next_purge = config.storage.purge_interval_ms.map(|_| running.shared.clock.now());
-        let watchdog = notifier.watchdog();
+        let pulse = notifier.pulse(running.address);
         let trace_mask = TRACE_MASK_DEFAULT;
-        Self { running, config, whitelist, trace_mask, next_purge, notifier, watchdog }
+        Self { running, config, whitelist, trace_mask, next_purge, notifier, pulse }
     }
 
     /// Runs until the server has stopped.
@@ -153,11 +153,11 @@ impl<'a> Control<'a> {
         IDLE
     }
 
-    /// Returns how long until the watchdog must beat again.
+    /// Returns how long until the service manager must hear again.
     fn beat_if_due(&mut self) -> Duration {
-        let Some(watchdog) = &mut self.watchdog else { return IDLE };
+        let Some(pulse) = &mut self.pulse else { return IDLE };
         let now = self.running.shared.clock.now();
-        watchdog.look(now, &self.running.inquiries, &self.notifier)
+        pulse.look(now, &self.running.inquiries, &self.notifier)
     }
 
     fn purge(&self) {

@@ -35,6 +35,5 @@ pub fn run(config: &Config) -> Result<(), Fatal> {
     let notifier = Notifier::from_environment();
     notifier.status("recovering");
     let running = boot::boot(config, &bell)?;
-    notifier.ready(&format!("clients connect to {}", running.address));
     control::Control::new(running, config, notifier).run(&bell, &asked)
 }

@@ -103,7 +103,7 @@ def ready_when_serving(manager):
     assert manager.serves(), "it said READY=1 before it served"
     assert manager.messages[0] == "STATUS=recovering", manager.messages
     assert f"MAINPID={manager.server.pid}" in text.split("\n"), text
-    assert f"STATUS=clients connect to 127.0.0.1:{manager.port}" in text.split("\n"), text
+    assert f"STATUS=standalone; clients connect to 127.0.0.1:{manager.port}" in text.split("\n"), text
     assert manager.hear(0.5) is None, f"nobody asked for a watchdog: {manager.messages}"
 
 

@@ -164,6 +164,22 @@ pub const FORWARDED_IDENTITIES_MAX: usize = 1024;
 
 const _: () = assert!(IDENTITIES_MAX <= FORWARDED_IDENTITIES_MAX, "what we send we accept");
 
+/// How long telling the service manager something may take, should it not listen.
+pub const NOTIFY_WAIT_MS_MAX: u64 = 1000;
+
+/// How long `zkserver start` waits until its server serves; recovering a large log takes longer,
+/// and the server goes on with it.
+pub const START_WAIT_MS_MAX: u64 = 60_000;
+
+/// How long `zkserver stop` waits until its server is gone.
+pub const STOP_WAIT_MS_MAX: u64 = 30_000;
+
+/// How long a server that `zkserver status` or `doctor` asks may take to answer.
+pub const STATUS_WAIT_MS_MAX: u64 = 5000;
+
+/// Text of an answer to a four-letter word that is read; `srvr` has some hundred bytes.
+pub const STATUS_BYTES_MAX: u64 = 64 << 10;
+
 /// Servers without a vote whose election messages are answered in one interval.
 pub const STRANGERS_MAX: usize = 256;
 

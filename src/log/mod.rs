@@ -18,7 +18,7 @@ pub mod segment;
 pub mod snapshot;
 mod writer;
 
-pub use directory::Directory;
+pub use directory::{Directory, lock_file};
 pub use error::{Action, Damage, Error};
 pub use segment::{Finished, Preparation, Prepared, prepare};
 pub use writer::{FlushReport, Sizes, Writer, WriterOptions};

@@ -136,6 +136,9 @@ impl ZabStage {
     pub(super) fn answer_inquiries(&mut self) {
         while let Some(inquiry) = self.parts.inquiries.pop() {
             match inquiry {
+                Inquiry::Alive(answer) => {
+                    let _ = answer.try_send(Some("standalone")); // it may have left
+                }
                 Inquiry::Sessions(answer) => {
                     let heard = |id| self.sessions.last_heard(id);
                     let _ = answer.try_send(self.sessions.tracker.dump(heard)); // it may have left

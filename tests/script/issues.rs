@@ -488,3 +488,23 @@ fn history_read_from_the_log_goes_on_in_memory_however_much_is_committed_meanwhi
     let all = [Packet::Diff { zxid: new(1) }].into_iter().chain(pairs).chain([new_leader()]);
     assert_eq!(synced, all.map(|packet| sent(2, packet)).collect::<Vec<_>>());
 }
+
+/// COMPAT: such a server joins at the next election, as in Java. Until then it costs nobody much.
+#[test]
+fn a_server_that_cannot_join_pauses_before_it_tries_again() {
+    let mut ensemble = tell(
+        Mutations::NONE,
+        "ensemble 1 2 3
+        start 2
+        start 3
+        run 1000
+        start 1 accepted=7
+        forget
+        run 60000",
+    );
+    let dialed = ensemble.take_trace().matches("1: dials 3").count();
+    assert!((36..50).contains(&dialed), "{dialed} times in a minute");
+    ensemble.command("stop 3");
+    ensemble.command("run 5000");
+    assert_eq!(ensemble.zab(1).epoch(), Some(Epoch(8)), "the next epoch is above all accepted");
+}

@@ -93,7 +93,7 @@ impl Ensemble {
             "stop" => self.stop(words.server(1)),
             "cut" => self.cut(words.server(1), words.server(2)),
             "mute" => self.network.mute(words.server(1), words.server(2)),
-            "heal" => self.network.heal(words.server(1), words.server(2)),
+            "heal" => self.heal(words.server(1), words.server(2)),
             "stall" => {
                 self.stalled.insert(words.server(1));
             }
@@ -177,6 +177,12 @@ impl Ensemble {
 
     fn cut(&mut self, one: ServerId, other: ServerId) {
         for lost in self.network.cut(one, other) {
+            self.later(1, lost);
+        }
+    }
+
+    fn heal(&mut self, one: ServerId, other: ServerId) {
+        for lost in self.network.heal(one, other) {
             self.later(1, lost);
         }
     }
@@ -313,7 +319,7 @@ impl Ensemble {
             }
             Output::SendSnapshot { link } => {
                 let history = self.disks[&from].applied();
-                if let Some((to, link)) = self.network.peer(link) {
+                if let Some((to, link)) = self.network.reach(link) {
                     self.later(1, Event::Snapshot { to, link, history });
                 }
             }

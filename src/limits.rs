@@ -190,6 +190,6 @@ pub const REDIAL_INTERVAL_MS: i64 = 2000;
 /// elected it to make up their minds.
 pub const FORSAKEN_AFTER_MS: i64 = 400;
 
-/// Proposals a learner has logged that its disk, or a commit, is behind with: past it, its leader's
-/// socket is not read.
-pub const UNAPPLIED_MAX: usize = PROPOSALS_IN_FLIGHT_MAX / 2;
+/// Proposals a learner has appended that its disk is behind with: past it, its leader's socket is
+/// not read. Those that only lack a commit do not count, as that commit is in the socket.
+pub const UNFLUSHED_MAX: usize = PROPOSALS_IN_FLIGHT_MAX / 2;

@@ -296,6 +296,11 @@ impl Election {
         voters.filter(|voter| *voter != self.rules.me && !self.connected.contains(voter))
     }
 
+    /// Whether a peer can be told something now.
+    pub fn is_connected(&self, peer: ServerId) -> bool {
+        self.connected.contains(&peer)
+    }
+
     /// What this server is doing.
     pub fn state(&self) -> PeerState {
         match &self.phase {

@@ -8,7 +8,7 @@ use super::leader::Leader;
 use super::learner::Learner;
 use super::{Input, LinkId, Membership, Output, Proposal, Why};
 use crate::ids::{Epoch, Millis, ServerId, Zxid};
-use crate::limits::{FAILED_TERMS_FREE, REJOIN_PAUSE_MS, UNAPPLIED_MAX};
+use crate::limits::{FAILED_TERMS_FREE, REJOIN_PAUSE_MS, UNFLUSHED_MAX};
 use crate::wire::election::{PeerState, Vote};
 
 /// One server's part in the protocol, for its whole life.
@@ -166,7 +166,7 @@ impl Zab {
             && looks
         {
             let context = Context { config, history, now, out, established: None };
-            let ended = leader.on_looking(from, &context);
+            let ended = leader.on_looking(from, |voter| election.is_connected(voter), &context);
             self.leave_if(ended, now, out);
         }
     }
@@ -318,10 +318,14 @@ impl Zab {
         }
     }
 
-    /// How many proposals were appended and not yet given out as commits: what the log's queue has
-    /// to have room for.
+    /// How many proposals were appended and not yet given out as commits.
     pub fn outstanding(&self) -> usize {
         self.history.unapplied()
+    }
+
+    /// How many proposals were appended and are not flushed: what the log's queue has room for.
+    pub fn unflushed(&self) -> usize {
+        self.history.unflushed()
     }
 
     /// The epochs on this server's disk, and the end of its log.
@@ -354,7 +358,7 @@ impl Zab {
     pub fn is_reading(&self) -> bool {
         match &self.role {
             Role::Learning(learner) => {
-                !learner.is_rebuilding() && self.history.unapplied() < UNAPPLIED_MAX
+                !learner.is_rebuilding() && self.history.unflushed() < UNFLUSHED_MAX
             }
             Role::Leading(_) | Role::Looking | Role::Settling => true,
         }

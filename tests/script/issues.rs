@@ -431,6 +431,11 @@ fn zookeeper_3109_a_leader_that_is_forsaken_looks_again() {
     assert_eq!(leader.zab.state(), PeerState::Leading, "the other one may still come");
     leader.vote(2, 1, PeerState::Looking);
     assert_eq!(leader.zab.state(), PeerState::Looking);
+    let mut leader = Lone::leading(3, Mutations::NONE);
+    leader.now = 700;
+    leader.step(Input::ElectionDown(ServerId(2)));
+    leader.vote(1, 1, PeerState::Looking);
+    assert_eq!(leader.zab.state(), PeerState::Looking, "the other one is gone");
 }
 
 /// What a server says while its last role ends must not bring another one to its old leader.
@@ -507,4 +512,36 @@ fn a_server_that_cannot_join_pauses_before_it_tries_again() {
     ensemble.command("stop 3");
     ensemble.command("run 5000");
     assert_eq!(ensemble.zab(1).epoch(), Some(Epoch(8)), "the next epoch is above all accepted");
+}
+
+/// Finding X6 of the reference: what a cut was to leave is not there, so something is missing.
+#[test]
+fn a_cut_to_what_was_never_there_is_no_history() {
+    for (last, is_sound) in [(old(3), true), (old(2), false)] {
+        let mut learner = Lone::following(3, Mutations::NONE);
+        learner.hears(UP, Packet::LeaderInfo { epoch: Epoch(2), protocol: 0x1_0000 });
+        learner.persisted(ACCEPTED);
+        let cut = learner.hears(UP, Packet::Trunc { zxid: old(3) });
+        assert_eq!(cut, [Output::Truncate { to: old(3) }]);
+        assert_eq!(learner.hears(UP, new_leader()), [], "it waits for the disk");
+        let rebuilt = learner.step(Input::Rebuilt { last });
+        assert_eq!(rebuilt.contains(&Output::Persist(CURRENT)), is_sound, "{rebuilt:?}");
+    }
+}
+
+/// A commit that is behind in the socket is no reason not to read it.
+#[test]
+fn a_learner_reads_on_while_its_disk_keeps_up() {
+    let mut learner = Lone::learning(3, Mutations::NONE);
+    for counter in 1..=10_000 {
+        assert!(learner.zab.is_reading(), "{counter} without a commit");
+        learner.hears(UP, proposed(new(counter)));
+        learner.durable(new(counter));
+    }
+    for counter in 10_001..=20_000 {
+        learner.hears(UP, proposed(new(counter)));
+    }
+    assert!(!learner.zab.is_reading(), "its disk is far behind");
+    learner.durable(new(20_000));
+    assert!(learner.zab.is_reading());
 }

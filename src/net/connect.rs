@@ -5,7 +5,6 @@
 //! `ConnectFailed`, or in `Closed` if its owner gave it up before.
 
 use std::fmt;
-use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -48,12 +47,11 @@ pub enum ConnectFailure {
 
 impl ConnectFailure {
     fn of(error: Errno) -> Self {
-        let error = OsError::from(error);
-        match error.kind() {
-            ErrorKind::ConnectionRefused => Self::Refused,
-            ErrorKind::TimedOut => Self::TimedOut,
-            ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable => Self::Unreachable(error),
-            _ => Self::Other(error),
+        match error {
+            Errno::CONNREFUSED => Self::Refused,
+            Errno::TIMEDOUT => Self::TimedOut,
+            Errno::NETUNREACH | Errno::HOSTUNREACH => Self::Unreachable(error.into()),
+            other => Self::Other(other.into()),
         }
     }
 }

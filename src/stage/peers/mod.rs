@@ -36,6 +36,7 @@ use crate::limits::{
 use crate::net::{CloseReason, ConnectionId, Event, Options, Reactor};
 use crate::wire::election::{Notification, PeerAddress};
 use crate::wire::quorum::Packet;
+use crate::zab::LinkId;
 use config::Port;
 use dial::{Dials, Outcome, Purpose};
 use elections::Elections;
@@ -44,10 +45,6 @@ use ports::Door;
 use report::mapping::Atlas;
 use report::{Log, Remark};
 use resolve::{Resolver, Target};
-
-/// Names one quorum connection for the life of the server: never used again.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct LinkId(pub u64);
 
 /// What peers did.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,11 +3,12 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use super::super::{Address, LinkId, PeerEvent};
+use super::super::{Address, PeerEvent};
 use super::{Node, PATIENCE, config, connect, ensemble, quorum_address, until};
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::limits::LINK_OUTBOX_BYTES_MAX;
 use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, Packet};
+use crate::zab::LinkId;
 
 fn introduction(server: i64) -> Packet {
     let info = LearnerInfo {

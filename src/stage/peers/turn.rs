@@ -28,9 +28,7 @@ impl Peers {
             self.on_answer(answer, now, reactor, out);
         }
         self.dials.on_time(now, reactor, &mut self.outcomes);
-        for outcome in std::mem::take(&mut self.outcomes) {
-            self.on_outcome(outcome, reactor, out);
-        }
+        self.on_outcomes(reactor, out);
         let remarks = self.elections.remarks.drain(..).chain(self.links.remarks.drain(..));
         remarks.for_each(|remark| self.log.tell(now, &remark));
     }
@@ -144,6 +142,12 @@ impl Peers {
         // A wildcard says nothing to others: they are told the configured name then.
         let own = self.listening.iter().map(literal).filter(|own| !own.is_wildcard());
         self.config.handshake(&own.collect::<Vec<_>>())
+    }
+
+    pub(super) fn on_outcomes(&mut self, reactor: &mut Reactor, out: &mut Vec<PeerEvent>) {
+        for outcome in std::mem::take(&mut self.outcomes) {
+            self.on_outcome(outcome, reactor, out);
+        }
     }
 
     fn on_outcome(&mut self, outcome: Outcome, reactor: &mut Reactor, out: &mut Vec<PeerEvent>) {

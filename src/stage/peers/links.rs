@@ -358,6 +358,11 @@ impl Links {
         reactor.outbox_bytes(link.connection) + link.held.as_ref().map_or(0, Vec::len)
     }
 
+    /// Bytes that the kernel has not taken.
+    pub(super) fn stream_outbox_bytes(&self, id: LinkId, reactor: &Reactor) -> usize {
+        self.all.get(&id).map_or(0, |link| reactor.outbox_bytes(link.connection))
+    }
+
     /// Bytes of a stream that have come and were not consumed.
     pub(super) fn stream_bytes<'a>(&self, id: LinkId, reactor: &'a Reactor) -> &'a [u8] {
         match self.all.get(&id) {

@@ -233,8 +233,8 @@ impl Peers {
         self.links.begin_stream(link);
     }
 
-    /// Queues bytes of a snapshot, without a bound: look at [`Self::outbox_bytes`] before, and go
-    /// on at `Drained` after it held more than 64 KiB.
+    /// Queues bytes of a snapshot, without a bound: look at [`Self::stream_outbox_bytes`] before.
+    /// `Drained` follows when it is empty after it held more than 64 KiB.
     ///
     /// # Panics
     /// If no stream was begun.
@@ -250,6 +250,11 @@ impl Peers {
     /// Bytes that wait to be sent.
     pub fn outbox_bytes(&self, link: LinkId, reactor: &Reactor) -> usize {
         self.links.outbox_bytes(link, reactor)
+    }
+
+    /// Bytes that wait to be sent, without those that wait for a snapshot's end.
+    pub fn stream_outbox_bytes(&self, link: LinkId, reactor: &Reactor) -> usize {
+        self.links.stream_outbox_bytes(link, reactor)
     }
 
     /// Bytes of a snapshot that have come and were not consumed; while there are many, the peer is

@@ -401,9 +401,14 @@ impl Elections {
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<Millis> {
+    /// When [`Self::due`] has something to say.
+    pub(super) fn wishes_due(&self) -> Option<Millis> {
         let wanted = self.peers.values().filter(|known| known.wanted);
-        let strangers = self.strangers.front().map(|(at, ..)| *at);
-        wanted.map(|known| known.not_before).chain(strangers).min()
+        wanted.map(|known| known.not_before).min()
+    }
+
+    /// When [`Self::on_time`] has something to do.
+    pub(super) fn deadline(&self) -> Option<Millis> {
+        self.strangers.front().map(|(at, ..)| *at)
     }
 }

@@ -117,7 +117,7 @@ pub enum PeerEvent {
 }
 
 /// What a name is looked up for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Wanted {
     Dial(Purpose),
     Listen(Port),
@@ -302,7 +302,9 @@ impl Peers {
             return Some(Millis(0));
         }
         let doors = [self.election_door.deadline(), self.quorum_door.deadline()];
-        let rest = [self.dials.deadline(), self.elections.deadline(), self.links.deadline()];
+        let wishes = self.elections.wishes_due().filter(|_| !self.election_door.is_opening());
+        let elections = self.elections.deadline();
+        let rest = [self.dials.deadline(), wishes, elections, self.links.deadline()];
         doors.into_iter().chain(rest).flatten().min()
     }
 

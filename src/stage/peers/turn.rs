@@ -46,7 +46,9 @@ impl Peers {
 
     fn begin_dials(&mut self, now: Millis) {
         let keep_alive = self.config.keep_alive;
-        for to in self.elections.due() {
+        // Who is called calls back, so this server's own port comes first.
+        let due = if self.election_door.is_opening() { Vec::new() } else { self.elections.due() };
+        for to in due {
             let mut names = self.config.addresses(to, Port::Election);
             let claims = self.atlas.claims(to).iter().filter(|claim| !names.contains(claim));
             let claims: Vec<PeerAddress> = claims.cloned().collect();

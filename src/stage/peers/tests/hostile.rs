@@ -1,6 +1,7 @@
 //! Whatever comes to the ports costs its own connection, and a line.
 
 use std::io::Write;
+use std::net::TcpListener;
 use std::time::Duration;
 
 use super::super::{Config, PeerEvent};
@@ -11,7 +12,7 @@ use super::{
 use crate::clock::Clock;
 use crate::ids::ServerId;
 use crate::limits::{ELECTION_STRANGERS_MAX, NOTIFICATION_BYTES_MAX, QUORUM_STRANGERS_MAX};
-use crate::wire::election::{ANONYMOUS, Handshake, HandshakeForm};
+use crate::wire::election::{ANONYMOUS, Handshake, HandshakeForm, PeerAddress};
 
 fn handshake(server: ServerId) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -224,5 +225,34 @@ fn an_observer_without_an_id_is_kept_under_one_of_its_own() {
     let mut answer = [0; 4];
     std::io::Read::read_exact(&mut observer, &mut answer).unwrap();
     assert!(u32::from_be_bytes(answer) < NOTIFICATION_BYTES_MAX);
+    pair.assert_unharmed();
+}
+
+#[test]
+fn nobody_has_this_server_dial_a_third() {
+    let (lines, _guard) = listen_to_log();
+    let mut pair = Pair::new();
+    let third = TcpListener::bind("127.0.0.9:0").unwrap();
+    let own = TcpListener::bind("127.0.0.1:0").unwrap();
+    let call = |listener: &TcpListener| {
+        let at = listener.local_addr().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let addresses = vec![PeerAddress { host: at.ip().to_string(), port: at.port() }];
+        let form = HandshakeForm::OneAddress;
+        let mut bytes = Vec::new();
+        Handshake { form, server: ServerId(0), addresses }.encode(&mut bytes);
+        bytes
+    };
+    let mut joiner = connect(election_address(&pair.members, 2));
+    joiner.write_all(&call(&third)).unwrap();
+    pair.until("it is refused", |_| lines.with("Invalid server id: 0.") == 1);
+    assert!(third.accept().is_err(), "nobody has called");
+    let mut joiner = connect(election_address(&pair.members, 2));
+    joiner.write_all(&call(&own)).unwrap();
+    let mut called = None;
+    pair.until("it is called back", |_| {
+        called = own.accept().ok();
+        called.is_some()
+    });
     pair.assert_unharmed();
 }

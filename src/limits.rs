@@ -116,6 +116,9 @@ pub const SNAPSHOT_CHUNK_NODES: usize = 128;
 /// Bytes after which it lets go all the same.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 64 << 10;
 
+/// Images of the tree under way: one for the snapshot, the rest for learners that are behind.
+pub const IMAGES_MAX: usize = 8;
+
 /// Containers and TTL nodes found to be due by one look.
 pub const REAP_CANDIDATES_MAX: usize = 10_000;
 
@@ -141,3 +144,27 @@ pub const STRANGERS_MAX: usize = 256;
 
 /// How soon one of them is answered again; a looking server asks each 200 ms.
 pub const STRANGER_ANSWER_INTERVAL_MS: i64 = 50;
+
+/// Bytes of recovered txns kept for learners: past it the oldest go, and a learner gets a snapshot.
+pub const RECENT_BYTES_MAX: usize = 64 << 20;
+
+/// What the zab thread may have asked of the storage thread: one epoch, cut or snapshot at a time,
+/// and a look into the log for each learner that is behind.
+pub const STORAGE_QUEUE_MAX: usize = 256;
+
+/// Looks into the log at once; one more learner gets a snapshot.
+pub const LOG_READS_MAX: usize = STORAGE_QUEUE_MAX / 2;
+
+/// Pieces of a snapshot stream between the socket and the thread that makes a tree of them, or the
+/// other way: past it the socket, or the tree's walker, waits.
+pub const STREAM_PIECES_MAX: usize = 16;
+
+/// Bytes of such a piece, about.
+pub const STREAM_PIECE_BYTES: usize = 128 << 10;
+
+/// Bytes of snapshot stream that wait for a learner's socket: past it no more are made.
+pub const STREAM_OUTBOX_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of packets that wait behind a snapshot stream for a learner that is too slow for both:
+/// past it the learner is given up, and begins anew.
+pub const STREAM_HELD_BYTES_MAX: usize = 256 << 20;

@@ -174,10 +174,11 @@ fn open_log(config: &Config, directory: &Directory, last: crate::ids::Zxid) -> W
 /// There is always a snapshot: a log without one is not to be trusted.
 fn first_snapshot(shared: &Arc<Shared>, options: &SnapshotOptions) -> Result<(), Fatal> {
     let image = shared.tree.write().begin_image().expect("no other image is under way yet");
-    let written = snapshot::write(&image, shared, options);
-    drop(shared.tree.write().end_image());
-    let file = written.map_err(|error| Fatal::new(ExitCode::Snapshot, error))?;
-    tracing::info!(file = %file.path.display(), "snapshotting");
+    let written = snapshot::write(&image, &shared.tree, options);
+    drop(shared.tree.write().end_image(&image));
+    if let Some(file) = written.map_err(|error| Fatal::new(ExitCode::Snapshot, error))? {
+        tracing::info!(file = %file.path.display(), "snapshotting");
+    }
     Ok(())
 }
 
@@ -211,7 +212,7 @@ fn start_snapshots(
     shared: &Arc<Shared>,
     options: SnapshotOptions,
 ) -> Result<SyncSender<SnapshotAsk>, Fatal> {
-    let (asks, asked) = sync_channel(1);
+    let (asks, asked) = sync_channel(0); // handed over, never queued
     let shared = Arc::clone(shared);
     spawn("snapshot", move || {
         pin::be_nice();

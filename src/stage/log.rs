@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver as Answers, SyncSender, TryRecvError, sync_channel};
 
 use crate::error::{ExitCode, Fatal};
+use crate::ids::Zxid;
 use crate::limits::LOG_BATCH_BYTES_MAX;
 use crate::log::{Error, Prepared, Writer, recovery};
-use crate::ids::Zxid;
 use crate::metrics::{Basic, Recorder};
 use crate::net::Waker;
 use crate::stage::queue::{ParkBell, Receiver};
@@ -145,7 +145,7 @@ impl LogStage {
         };
         let cut = cut.map_err(|error| Fatal::new(ExitCode::QuorumPacket, error))?;
         writer.restart_after(last);
-        self.parts.durable.store(last.0, Ordering::Release);
+        // The zab thread says itself from where on it counts: it knows when the tree is there.
         let (removed, shortened) = (cut.removed.len(), cut.cut.len());
         tracing::info!(%last, removed, shortened, "history was cut");
         Ok(())

@@ -118,14 +118,7 @@ impl Desk<'_> {
     }
 
     /// A write goes to the zab thread if it can be decoded; so nothing undecodable is proposed.
-    fn pass_on(
-        &mut self,
-        xid: Xid,
-        op: OpCode,
-        lane: Lane,
-        body: &[u8],
-        bytes: usize,
-    ) -> Verdict {
+    fn pass_on(&mut self, xid: Xid, op: OpCode, lane: Lane, body: &[u8], bytes: usize) -> Verdict {
         if self.is_over_limit() {
             self.client.is_held = true;
             return Verdict::Wait;

@@ -83,7 +83,8 @@ impl Parts {
         self.cut(Cut::Discard(zxid))?;
         let nodes = tree.node_count();
         let image = tree.begin_image();
-        let image = image.ok_or_else(|| Fatal::new(ExitCode::Unexpected, "no room for an image"))?;
+        let image =
+            image.ok_or_else(|| Fatal::new(ExitCode::Unexpected, "no room for an image"))?;
         let tree = RwLock::new(tree);
         let written = snapshot::write(&image, &tree, &self.options);
         let file = written.map_err(|error| Fatal::new(ExitCode::Snapshot, error))?;

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use crate::error::{ExitCode, Fatal};
 use crate::ids::Zxid;
+use crate::limits::RECENT_BYTES_MAX;
+use crate::log::Error;
 use crate::log::recovery::{self, ReplayOptions};
 use crate::log::snapshot::{self, DigestTrailer, SnapshotFile, SnapshotReader};
-use crate::log::Error;
 use crate::tree::image::{self, LoadError};
-use crate::limits::RECENT_BYTES_MAX;
 use crate::tree::{Tree, TreeOptions};
 use crate::wire::txn::{Record, TxnDigest};
 use crate::zab::Proposal;

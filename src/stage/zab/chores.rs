@@ -112,6 +112,9 @@ impl ZabStage {
     }
 
     pub(super) fn do_chores(&mut self) {
+        if !self.can_propose() {
+            return;
+        }
         if self.chores.next_scan <= self.now {
             self.chores.next_scan = Millis(self.now.0 + self.chores.reap_interval.0);
             let wall = crate::clock::wall();
@@ -120,7 +123,7 @@ impl ZabStage {
             self.chores.candidates = due.into();
             self.chores.next_reap = self.now;
         }
-        if self.chores.next_reap <= self.now && self.room() > 0 {
+        if self.chores.next_reap <= self.now {
             self.reap_one();
         }
     }
@@ -143,6 +146,9 @@ impl ZabStage {
                 Inquiry::Sessions(answer) => {
                     let heard = |id| self.sessions.last_heard(id);
                     let _ = answer.try_send(self.sessions.tracker.dump(heard)); // it may have left
+                }
+                Inquiry::Place(answer) => {
+                    let _ = answer.try_send(self.place());
                 }
             }
         }

@@ -51,8 +51,7 @@ pub(super) struct Acquaintance {
 
 /// See the module.
 pub(super) struct Member {
-    pub(super) me: ServerId,
-    pub(super) is_observer: bool,
+    me: ServerId,
     pub(super) peers: Peers,
     /// What peers did and nobody has heard yet.
     pub(super) events: Vec<PeerEvent>,
@@ -70,7 +69,7 @@ pub(super) struct Member {
     pub(super) incoming: Option<Incoming>,
     log_reads: usize,
     /// Since it last said that it looks for a leader.
-    looking_since: Option<Millis>,
+    pub(super) looking_since: Option<Millis>,
     pub(super) serving_since: Millis,
     pub(super) epoch: Epoch,
     /// Bytes of the last, the least and the greatest proposal; -1 before the first.
@@ -103,7 +102,6 @@ impl Member {
         let zab = Zab::new(&parts.zab, parts.standing, parts.recent, now, out);
         let member = Self {
             me: parts.zab.me,
-            is_observer: parts.zab.is_observer,
             peers,
             events: Vec::new(),
             on_links: VecDeque::new(),
@@ -195,6 +193,7 @@ impl ZabStage {
             self.step(Input::Time);
         }
         self.notice_state();
+        self.consider_read_only();
     }
 
     /// A turn's end: carries out what was wished of the sockets. True if more has happened.
@@ -208,7 +207,7 @@ impl ZabStage {
 
     pub(super) fn member_due(&self) -> Millis {
         let Some(member) = &self.member else { return NEVER };
-        let due = [self.zab.deadline(), member.peers.deadline()];
+        let due = [self.zab.deadline(), member.peers.deadline(), self.read_only_due()];
         due.into_iter().flatten().min().unwrap_or(NEVER)
     }
 
@@ -321,13 +320,23 @@ impl ZabStage {
         member.outgoing.remove(&link);
         member.incoming.take_if(|incoming| incoming.link == link);
         member.leader.take_if(|leader| *leader == link);
-        let is_of_link = |event: &PeerEvent| match event {
-            PeerEvent::Packet { link: of, .. } | PeerEvent::LinkDown { link: of, .. } => {
-                *of == link
-            }
-            _ => false,
+        let is_of = |event: &PeerEvent| {
+            let of = match event {
+                PeerEvent::Packet { link, .. } | PeerEvent::LinkDown { link, .. } => Some(*link),
+                PeerEvent::ElectionOpen
+                | PeerEvent::ElectionFailed { .. }
+                | PeerEvent::Notified { .. }
+                | PeerEvent::ElectionUp(_)
+                | PeerEvent::ElectionDown(_)
+                | PeerEvent::LinkUp { .. }
+                | PeerEvent::LeaderUp { .. }
+                | PeerEvent::LeaderUnreachable { .. }
+                | PeerEvent::SnapshotBytes { .. }
+                | PeerEvent::Drained { .. } => None,
+            };
+            of == Some(link)
         };
-        member.on_links.retain(|event| !is_of_link(event));
+        member.on_links.retain(|event| !is_of(event));
     }
 
     fn hear_storage(&mut self) {
@@ -382,6 +391,7 @@ impl ZabStage {
                 let took = member.looking_since.take().map_or(0, |since| self.now.0 - since.0);
                 tracing::info!("{}", shout(state));
                 tracing::info!("{} - LEADER ELECTION TOOK - {took} MS", shout(state));
+                self.leave_role(); // readers have somewhere else to go
             }
         }
     }

@@ -178,12 +178,12 @@ impl ZabStage {
     }
 
     /// What the leader says to the sessions.
-    pub(super) fn on_leader_says(&mut self, packet: Packet) {
+    pub(super) fn on_leader_says(&mut self, packet: &Packet) {
         if let Packet::Ping { zxid, .. } = packet {
-            self.tell_touches(zxid);
+            self.tell_touches(*zxid);
         } else if let Packet::Revalidated { session, is_valid } = packet {
-            self.on_revalidated(session, is_valid);
-        } else if packet == Packet::Sync {
+            self.on_revalidated(*session, *is_valid);
+        } else if *packet == Packet::Sync {
             self.on_synced();
         } else {
             tracing::warn!(?packet, "nothing that a leader says to sessions");

@@ -106,7 +106,9 @@ impl ZabStage {
             serving: is_established || self.role.is_read_only(),
             peer_state: match state {
                 PeerState::Looking => state_name(state).to_owned(),
-                state => format!("{} - {phase}", state_name(state)),
+                PeerState::Leading | PeerState::Following | PeerState::Observing => {
+                    format!("{} - {phase}", state_name(state))
+                }
             },
             standing,
             // COMPAT: what a Java leader has as its last until its first txn

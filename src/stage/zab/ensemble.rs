@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use super::ZabStage;
@@ -60,8 +61,10 @@ pub(super) struct Member {
     pub(super) storage: SyncSender<StorageAsk>,
     answers: Receiver<StorageAnswer>,
     /// The members' text, as notifications carry it.
-    text: std::sync::Arc<str>,
+    text: Arc<str>,
     version: i64,
+    /// What the last election came to.
+    pub(super) decided: PeerState,
     /// The link to the leader, of a learner.
     pub(super) leader: Option<LinkId>,
     pub(super) links: BTreeMap<LinkId, Acquaintance>,
@@ -99,16 +102,18 @@ impl Member {
     ) -> (Self, Zab) {
         let mut peers = Peers::new(parts.peers, reactor);
         peers.listen_election();
-        let zab = Zab::new(&parts.zab, parts.standing, parts.recent, now, out);
+        let (me, text, version) = (parts.zab.me, Arc::clone(&parts.zab.text), parts.zab.version);
+        let zab = Zab::new(parts.zab, parts.standing, parts.recent, now, out);
         let member = Self {
-            me: parts.zab.me,
+            me,
             peers,
             events: Vec::new(),
             on_links: VecDeque::new(),
             storage: parts.storage,
             answers: parts.answers,
-            text: parts.zab.text,
-            version: parts.zab.version,
+            text,
+            version,
+            decided: PeerState::Looking,
             leader: None,
             links: BTreeMap::new(),
             outgoing: BTreeMap::new(),
@@ -391,6 +396,7 @@ impl ZabStage {
                 let took = member.looking_since.take().map_or(0, |since| self.now.0 - since.0);
                 tracing::info!("{}", shout(state));
                 tracing::info!("{} - LEADER ELECTION TOOK - {took} MS", shout(state));
+                member.decided = state;
                 self.leave_role(); // readers have somewhere else to go
             }
         }

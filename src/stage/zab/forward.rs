@@ -173,7 +173,7 @@ impl ZabStage {
         }
         let origin = waiting?.origin;
         self.reply(origin, record, outcome);
-        self.answer_syncs(session);
+        self.answer_syncs(session, record.header.zxid);
         Some(origin)
     }
 
@@ -226,12 +226,12 @@ impl ZabStage {
         if let Some(oldest) = oldest {
             oldest.is_done = true;
         }
-        self.answer_syncs(session);
+        let last = self.parts.shared.tree.read().last_zxid();
+        self.answer_syncs(session, last);
     }
 
-    /// Those at the front of the session's requests.
-    fn answer_syncs(&mut self, session: SessionId) {
-        let zxid = self.parts.shared.tree.read().last_zxid();
+    /// Those at the front of the session's requests. The caller may hold the tree's write side.
+    fn answer_syncs(&mut self, session: SessionId, zxid: Zxid) {
         loop {
             let Some(forwarding) = self.forwarding() else { return };
             let Some(waiting) = forwarding.waiting.get_mut(&session) else { return };

@@ -143,6 +143,13 @@ impl Member {
         }
     }
 
+    pub(super) fn count_proposal(&mut self, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let (_, min, max) = self.proposal_bytes;
+        let min = if min < 0 { bytes } else { min.min(bytes) };
+        self.proposal_bytes = (bytes, min, max.max(bytes));
+    }
+
     fn meet(&mut self, link: LinkId, address: SocketAddr, server: Option<ServerId>) {
         let address = address.to_string();
         self.links.insert(link, Acquaintance { address, server, is_observer: false });

@@ -112,6 +112,9 @@ impl ZabStage {
             self.preparer.prepare(&tree, author, stamp, write, &mut self.record);
         }
         self.bytes_in_flight += self.record.len();
+        if let Some(member) = &mut self.member {
+            member.count_proposal(self.record.len());
+        }
         let proposal = Proposal { zxid: stamp.zxid, record: self.record.as_slice().into() };
         self.pending.push_back(pending);
         self.step(Input::Propose(proposal));

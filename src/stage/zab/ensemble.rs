@@ -135,6 +135,9 @@ impl Member {
     /// Who is on a link, for the log.
     pub(super) fn name_of(&self, link: LinkId) -> String {
         match self.links.get(&link) {
+            Some(Acquaintance { server: Some(server), address, .. }) if address.is_empty() => {
+                format!("leader {server}")
+            }
             Some(Acquaintance { server: Some(server), address, .. }) => {
                 format!("server {server} ({address})")
             }

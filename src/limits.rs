@@ -173,6 +173,9 @@ pub const ELECTION_GUESTS_MAX: usize = 64;
 /// Votes that a peer has not read; past it only the newest waits, and replaces the one before.
 pub const ELECTION_OUTBOX_BYTES_MAX: usize = 64 << 10;
 
+/// Votes of one peer that are told at once, the newest; Java's queue holds as many of all peers.
+pub const NOTIFICATIONS_PER_TURN_MAX: usize = 100;
+
 /// Calls to a greater server that it has not returned, after which the log says so.
 pub const CALLS_WITHOUT_ANSWER: u32 = 3;
 

@@ -93,6 +93,10 @@ fn shout(state: PeerState) -> String {
     state_name(state).to_uppercase()
 }
 
+fn brings_packet(event: &PeerEvent, of: LinkId) -> bool {
+    if let PeerEvent::Packet { link, .. } = event { *link == of } else { false }
+}
+
 impl Member {
     pub(super) fn new(
         parts: MemberParts,
@@ -272,11 +276,11 @@ impl ZabStage {
         loop {
             let Some(member) = &mut self.member else { return };
             let leader = member.leader;
-            let of_leader = |event: &PeerEvent| matches!(event, PeerEvent::Packet { link, .. } if Some(*link) == leader);
-            if !self.zab.is_reading() && member.on_links.front().is_some_and(of_leader) {
-                if let Some(link) = leader {
-                    member.peers.pause(link, &mut self.parts.reactor);
-                }
+            if !self.zab.is_reading()
+                && let Some(link) = leader
+                && member.on_links.front().is_some_and(|event| brings_packet(event, link))
+            {
+                member.peers.pause(link, &mut self.parts.reactor);
                 return;
             }
             let Some(event) = member.on_links.pop_front() else { break };

@@ -52,7 +52,7 @@ pub(super) struct Acquaintance {
 
 /// See the module.
 pub(super) struct Member {
-    me: ServerId,
+    pub(super) me: ServerId,
     pub(super) peers: Peers,
     /// What peers did and nobody has heard yet.
     pub(super) events: Vec<PeerEvent>,

@@ -85,7 +85,12 @@ impl ZabStage {
     }
 
     fn write(&mut self, ask: &WriteAsk) {
-        let standing = if !self.sessions.tracker.is_alive(ask.session) {
+        if self.write_locally(ask) {
+            return;
+        }
+        let standing = if self.sessions.is_local(ask.session) {
+            Standing::Local
+        } else if !self.sessions.tracker.is_alive(ask.session) {
             Standing::Refused(ErrorCode::SessionExpired)
         } else if self.sessions.speaks_for(ask.session, ask.origin) {
             Standing::Global

@@ -420,7 +420,7 @@ fn learn(learner: &mut Learner, input: Input, context: &mut Context<'_>) -> Resu
         }
         Input::NotRebuilt => {
             context.history.not_rebuilt();
-            return Err(Why::BadSnapshot);
+            return Err(Why::NotRebuilt);
         }
         Input::LinkUp(link) => context.close(link, Why::NotLeading),
         // Read for a learner of an earlier term.

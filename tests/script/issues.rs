@@ -348,6 +348,53 @@ fn a_sync_is_answered_once_what_was_proposed_before_it_is_committed() {
     });
 }
 
+/// Found by the simulator; Java counts the acks from before the cut (`Leader.Proposal`).
+#[test]
+fn acks_of_what_is_cut_off_count_no_more() {
+    shows(Mutation::KeepAcksOfCut, |mutations| {
+        let mut leader = Lone::serving(5, &[1, 2, 4], mutations);
+        leader.propose();
+        leader.hears(LinkId(1), ack(new(1)));
+        leader.hears(LinkId(2), ack(new(1)));
+        leader.step(Input::LinkDown(LinkId(2)));
+        let link = LinkId(21);
+        leader.step(Input::LinkUp(link));
+        let info = ringkeeper::wire::quorum::LearnerInfo {
+            server: Some(ServerId(2)),
+            protocol: Some(0x1_0000),
+            config_version: Some(0),
+        };
+        leader.hears(link, Packet::FollowerInfo { accepted: Epoch(2), info });
+        let promise = Packet::AckEpoch { last_logged: new(1), current: None };
+        let synced = leader.hears(link, promise);
+        assert_eq!(synced[0], Output::Send(link, Packet::Snap { zxid: old(5) }));
+        leader.hears(link, ack(new(0)));
+        assert_eq!(leader.hears(LinkId(4), ack(new(1))), [], "servers 1 and 4 have it");
+        assert!(!leader.hears(link, ack(new(1))).is_empty(), "and now server 2 has it again");
+    });
+}
+
+/// A leader's snapshot took the place of all older ones, and another leader cuts to before it.
+#[test]
+fn zookeeper_4837_a_cut_that_no_snapshot_reaches_back_to_is_answered_by_one() {
+    let ensemble = tell(
+        Mutations::NONE,
+        "ensemble 1 2 3
+        start 1 log=1:4 cuts=no
+        start 2 log=1:2
+        start 3 log=1:2
+        mute 1 2
+        mute 1 3
+        run 1000
+        heal 1 2
+        heal 1 3
+        run 10000",
+    );
+    let served = [1, 2, 3].map(|server| ensemble.zab(server).epoch());
+    assert_eq!(served, [Some(Epoch(2)); 3]);
+    assert_eq!(ensemble.zab(1).standing().last_logged, old(2));
+}
+
 /// A server that was told nothing of its own data's loss takes part again once it has a snapshot.
 #[test]
 fn zookeeper_261_a_server_without_data_promises_nothing() {

@@ -14,6 +14,7 @@ use crate::error::{ExitCode, Fatal};
 use crate::ids::{Epoch, Millis, ServerId, Zxid};
 use crate::limits::LOG_READS_MAX;
 use crate::log::recovery::Stretch;
+use crate::metrics::{Basic, Counter};
 use crate::net::{Event, Reactor};
 use crate::stage::peers::{self, PeerEvent, Peers};
 use crate::stage::queue::Receiver;
@@ -73,6 +74,9 @@ pub(super) struct Member {
     log_reads: usize,
     /// Since it last said that it looks for a leader.
     pub(super) looking_since: Option<Millis>,
+    /// Since when clients are not served.
+    pub(super) unavailable_since: Option<Millis>,
+    pub(super) decided_at: Millis,
     pub(super) serving_since: Millis,
     pub(super) epoch: Epoch,
     /// Bytes of the last, the least and the greatest proposal; -1 before the first.
@@ -124,6 +128,8 @@ impl Member {
             incoming: None,
             log_reads: 0,
             looking_since: None,
+            unavailable_since: None,
+            decided_at: now,
             serving_since: now,
             epoch: Epoch(0),
             proposal_bytes: (-1, -1, -1),
@@ -194,6 +200,9 @@ impl ZabStage {
 
     pub(super) fn send_packet(&mut self, link: LinkId, packet: &Packet) {
         let Some(member) = &mut self.member else { return };
+        if let Packet::Diff { .. } = packet {
+            self.recorder.add(Counter::DiffCount, 1);
+        }
         member.peers.send(link, packet, &mut self.parts.reactor, &mut member.events);
     }
 
@@ -314,6 +323,11 @@ impl ZabStage {
             }
             PeerEvent::Packet { link, packet } => {
                 member.note(link, &packet);
+                if let Packet::Proposal { .. } = packet {
+                    self.recorder.add(Counter::LearnerProposalReceivedCount, 1);
+                } else if let Packet::Commit { .. } = packet {
+                    self.recorder.add(Counter::LearnerCommitReceivedCount, 1);
+                }
                 Input::Packet { link, packet }
             }
             PeerEvent::LinkDown { link, why } => {
@@ -408,6 +422,9 @@ impl ZabStage {
             }
             Election::Decided { state, .. } => {
                 let took = member.looking_since.take().map_or(0, |since| self.now.0 - since.0);
+                let took = u64::try_from(took).unwrap_or(0);
+                self.recorder.record(Basic::ElectionTime, took);
+                member.decided_at = self.now;
                 tracing::info!("{}", shout(state));
                 tracing::info!("{} - LEADER ELECTION TOOK - {took} MS", shout(state));
                 member.decided = state;
@@ -424,6 +441,8 @@ impl ZabStage {
             return;
         }
         member.looking_since = Some(self.now);
+        member.unavailable_since.get_or_insert(self.now);
+        self.recorder.add(Counter::LookingCount, 1);
         let Some(vote) = self.zab.vote() else { return };
         tracing::info!("LOOKING");
         tracing::info!("New election. My id = {}, proposed zxid={}", member.me, vote.zxid);

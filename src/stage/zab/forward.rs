@@ -15,6 +15,7 @@ use super::ZabStage;
 use super::role::Role;
 use crate::ids::{Millis, SessionId, Xid, Zxid};
 use crate::limits::LEADER_OUTBOX_BYTES_MAX;
+use crate::metrics::Counter;
 use crate::reply::response;
 use crate::request::access::Identity;
 use crate::stage::message::{Ask, ConnectAsk, Entry, Origin, WriteAsk};
@@ -137,6 +138,7 @@ impl ZabStage {
     /// (`ZooKeeperServer.reopenSession`).
     fn forward_moving_session(&mut self, ask: ConnectAsk) {
         self.suspect(ask.session);
+        self.recorder.add(Counter::ConnectionRevalidateCount, 1);
         if let Some(forwarding) = self.forwarding() {
             forwarding.moving.entry(ask.session).or_default().push(ask);
         }

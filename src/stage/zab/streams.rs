@@ -12,6 +12,7 @@ use crate::ids::Zxid;
 use crate::limits::{
     SNAPSHOT_CHUNK_NODES, STREAM_OUTBOX_BYTES_MAX, STREAM_PIECE_BYTES, STREAM_PIECES_MAX,
 };
+use crate::metrics::Counter;
 use crate::net::Waker;
 use crate::stage::shared::Shared;
 use crate::stage::storage::{StorageAsk, Stream};
@@ -55,6 +56,7 @@ impl ZabStage {
             self.give_up(link);
             return;
         };
+        self.recorder.add(Counter::SnapCount, 1);
         tracing::info!("Sending snapshot to {}: last zxid {}", member.name_of(link), image.zxid);
         let (sink, pieces) = sync_channel(STREAM_PIECES_MAX);
         let waker = self.parts.reactor.waker();

@@ -41,6 +41,10 @@ pub struct MemberParts {
     pub storage: SyncSender<StorageAsk>,
     /// From it.
     pub answers: Receiver<StorageAnswer>,
+    /// What an operator reads in the log when this server first has a role.
+    pub environment: Vec<String>,
+    /// And each time.
+    pub introduction: String,
 }
 
 /// A link as the log names it.
@@ -72,6 +76,8 @@ pub(super) struct Member {
     pub(super) outgoing: BTreeMap<LinkId, Outgoing>,
     pub(super) incoming: Option<Incoming>,
     log_reads: usize,
+    environment: Vec<String>,
+    introduction: String,
     /// Since it last said that it looks for a leader.
     pub(super) looking_since: Option<Millis>,
     /// Since when clients are not served.
@@ -127,6 +133,8 @@ impl Member {
             outgoing: BTreeMap::new(),
             incoming: None,
             log_reads: 0,
+            environment: parts.environment,
+            introduction: parts.introduction,
             looking_since: None,
             unavailable_since: None,
             decided_at: now,
@@ -426,6 +434,10 @@ impl ZabStage {
                 self.recorder.record(Basic::ElectionTime, took);
                 member.decided_at = self.now;
                 tracing::info!("{}", shout(state));
+                for line in std::mem::take(&mut member.environment) {
+                    tracing::info!("{line}");
+                }
+                tracing::info!("{}", member.introduction);
                 tracing::info!("{} - LEADER ELECTION TOOK - {took} MS", shout(state));
                 member.decided = state;
                 self.leave_role(); // readers have somewhere else to go

@@ -76,6 +76,8 @@ pub(super) struct Member {
     pub(super) outgoing: BTreeMap<LinkId, Outgoing>,
     pub(super) incoming: Option<Incoming>,
     log_reads: usize,
+    /// The storage thread has been asked for a new tree.
+    pub(super) is_rebuilding: bool,
     environment: Vec<String>,
     introduction: String,
     /// Since it last said that it looks for a leader.
@@ -133,6 +135,7 @@ impl Member {
             outgoing: BTreeMap::new(),
             incoming: None,
             log_reads: 0,
+            is_rebuilding: false,
             environment: parts.environment,
             introduction: parts.introduction,
             looking_since: None,
@@ -385,10 +388,14 @@ impl ZabStage {
             match answer {
                 StorageAnswer::Persisted(record) => self.step(Input::Persisted(record)),
                 StorageAnswer::Rebuilt(tree) => {
+                    self.set_rebuilding(false);
                     let last = self.replace_tree(tree);
                     self.step(Input::Rebuilt { last });
                 }
-                StorageAnswer::NotRebuilt => self.step(Input::NotRebuilt),
+                StorageAnswer::NotRebuilt => {
+                    self.set_rebuilding(false);
+                    self.step(Input::NotRebuilt);
+                }
                 StorageAnswer::LogRead(link, history) => {
                     if let Some(member) = &mut self.member {
                         member.log_reads -= 1;
@@ -396,6 +403,17 @@ impl ZabStage {
                     self.step(Input::LogRead { link, history });
                 }
             }
+        }
+    }
+
+    /// While a new tree is made, what the log has of the old history is of no interest.
+    pub(super) fn is_rebuilding(&self) -> bool {
+        self.member.as_ref().is_some_and(|member| member.is_rebuilding)
+    }
+
+    pub(super) fn set_rebuilding(&mut self, is_rebuilding: bool) {
+        if let Some(member) = &mut self.member {
+            member.is_rebuilding = is_rebuilding;
         }
     }
 

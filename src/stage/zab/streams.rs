@@ -84,6 +84,7 @@ impl ZabStage {
         let scanner = Scanner::default();
         member.incoming = Some(Incoming { link, pieces: Some(sink), scanner });
         let stream = Stream { zxid, pieces, zab: self.parts.reactor.waker() };
+        self.set_rebuilding(true);
         self.ask_storage(StorageAsk::Receive(stream));
     }
 

@@ -144,6 +144,9 @@ pub const SNAPSHOT_STRETCH_BYTES: u64 = 1 << 20;
 /// bounded by what is written in ten times that.
 pub const SNAPSHOT_REST_FACTOR: u64 = 9;
 
+/// Images of the tree under way: one for the snapshot, the rest for learners that are behind.
+pub const IMAGES_MAX: usize = 8;
+
 /// Containers and TTL nodes found to be due by one look.
 pub const REAP_CANDIDATES_MAX: usize = 10_000;
 
@@ -238,6 +241,25 @@ pub const FORSAKEN_AFTER_MS: i64 = 400;
 /// not read. Those that only lack a commit do not count, as that commit is in the socket.
 pub const UNFLUSHED_MAX: usize = PROPOSALS_IN_FLIGHT_MAX / 2;
 
+/// What the zab thread may have asked of the storage thread: one epoch, cut or snapshot at a time,
+/// and a look into the log for each learner that is behind.
+pub const STORAGE_QUEUE_MAX: usize = 256;
+
+/// Looks into the log at once; one more learner gets a snapshot.
+pub const LOG_READS_MAX: usize = STORAGE_QUEUE_MAX / 2;
+
+/// Pieces of a snapshot stream between the socket and the thread that makes a tree of them, or the
+/// other way: past it the socket, or the tree's walker, waits.
+pub const STREAM_PIECES_MAX: usize = 16;
+
+/// Bytes of such a piece, about.
+pub const STREAM_PIECE_BYTES: usize = 128 << 10;
+
+/// Bytes of snapshot stream that wait for a learner's socket: past it no more are made.
+pub const STREAM_OUTBOX_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of requests that wait for the leader's socket: past it the shards' requests wait.
+pub const LEADER_OUTBOX_BYTES_MAX: usize = 4 << 20;
 /// Connections to the election port that have not said who they are; past it the oldest goes.
 pub const ELECTION_STRANGERS_MAX: usize = 256;
 

@@ -5,6 +5,7 @@
 //! that Java can read the directory too; anything else is refused, and then no file is touched.
 //! INVARIANT: no whole record newer than the snapshot is lost without the operator having said so.
 
+mod history;
 mod log_file;
 mod truncate;
 
@@ -20,6 +21,7 @@ use crate::ids::Zxid;
 use crate::limits::FINDINGS_MAX;
 use log_file::{LogFile, Step};
 
+pub use history::{History, Stretch, read_history};
 pub use truncate::{Truncated, truncate};
 
 /// Turns [`ReplayOptions::allow_gaps`] on.

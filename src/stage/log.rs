@@ -7,12 +7,15 @@
 
 mod groundwork;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::SyncSender;
 
 use crate::error::{ExitCode, Fatal};
+use crate::ids::Zxid;
 use crate::limits::LOG_BATCH_BYTES_MAX;
-use crate::log::{Error, Writer};
+use crate::log::{Error, Writer, recovery, snapshot};
 use crate::metrics::{Basic, Recorder};
 use crate::net::Waker;
 use crate::stage::queue::{ParkBell, Receiver};
@@ -27,8 +30,20 @@ pub enum LogAsk {
     Append(Proposal),
     /// Go on in a new file when it suits: a snapshot holds what came before.
     Roll,
+    /// Take the history back; says when that is durable, or false if it cannot be done and nothing
+    /// was touched. Nothing may be appended meanwhile.
+    Cut(Cut, SyncSender<bool>),
     /// Nothing more comes.
     Stop,
+}
+
+/// How a history is taken back.
+#[derive(Clone, Copy, Debug)]
+pub enum Cut {
+    /// To exactly this txn, as a leader's TRUNC asks.
+    Truncate(Zxid),
+    /// The snapshot of this txn that waits for it takes the place of everything.
+    Install(Zxid),
 }
 
 /// What the log stage is made of.
@@ -46,7 +61,9 @@ pub struct Parts {
     /// The log.
     pub writer: Writer,
     /// Where segments are made ready.
-    pub log_dir: std::path::PathBuf,
+    pub log_dir: PathBuf,
+    /// Where snapshots are, which a cut has to do with as well.
+    pub snap_dir: PathBuf,
     /// Flushes slower than this are worth a line.
     pub flush_warning_ms: u64,
 }
@@ -80,12 +97,12 @@ impl LogStage {
                 Ok(false) => {
                     self.groundwork.stop();
                     if let Err(error) = self.parts.writer.close() {
-                        shared.fail(Fatal::new(ExitCode::LogFailed, error));
+                        shared.fail(failed(error));
                     }
                     return;
                 }
-                Err(error) => {
-                    shared.fail(Fatal::new(ExitCode::LogFailed, error));
+                Err(fatal) => {
+                    shared.fail(fatal);
                     return;
                 }
             }
@@ -94,8 +111,8 @@ impl LogStage {
 
     /// One turn of group commit: what queued up during the last flush shares the next. False when
     /// nothing more comes.
-    fn turn(&mut self) -> Result<bool, Error> {
-        self.groundwork.deliver(&mut self.parts.writer)?;
+    fn turn(&mut self) -> Result<bool, Fatal> {
+        self.groundwork.deliver(&mut self.parts.writer).map_err(failed)?;
         let mut goes_on = true;
         let mut bytes = 0;
         while bytes < LOG_BATCH_BYTES_MAX
@@ -104,20 +121,51 @@ impl LogStage {
             match ask {
                 LogAsk::Append(proposal) => {
                     if self.parts.writer.is_short_of_segment(proposal.record.len()) {
-                        self.groundwork.wait(&mut self.parts.writer)?;
+                        self.groundwork.wait(&mut self.parts.writer).map_err(failed)?;
                     }
-                    self.parts.writer.append(proposal.zxid, &proposal.record)?;
+                    self.parts.writer.append(proposal.zxid, &proposal.record).map_err(failed)?;
                     bytes += proposal.record.len();
                 }
                 LogAsk::Roll => self.parts.writer.wish_roll(),
+                LogAsk::Cut(cut, done) => {
+                    if bytes > 0 {
+                        self.flush().map_err(failed)?;
+                        bytes = 0;
+                    }
+                    let _ = done.try_send(self.cut(cut)?); // who asked may have left
+                }
                 LogAsk::Stop => goes_on = false,
             }
         }
         if bytes > 0 {
-            self.flush()?;
+            self.flush().map_err(failed)?;
         }
         self.groundwork.order(&mut self.parts.writer);
         Ok(goes_on)
+    }
+
+    /// False if no snapshot and logs lead to where it is to be cut: nothing is touched then.
+    fn cut(&mut self, cut: Cut) -> Result<bool, Fatal> {
+        let writer = &mut self.parts.writer;
+        writer.roll().map_err(failed)?;
+        let (log_dir, snap_dir) = (&self.parts.log_dir, &self.parts.snap_dir);
+        let last = match cut {
+            Cut::Truncate(to) => match recovery::truncate(log_dir, snap_dir, to) {
+                Ok(_) => to,
+                Err(error @ Error::CannotTruncate { .. }) => {
+                    tracing::warn!(%error, "the leader's snapshot is needed");
+                    return Ok(false);
+                }
+                Err(error) => return Err(Fatal::new(ExitCode::QuorumPacket, error)),
+            },
+            Cut::Install(zxid) => {
+                snapshot::install(snap_dir, log_dir).map_err(failed)?;
+                zxid
+            }
+        };
+        // The zab thread says itself from where on it counts: it knows when the tree is there.
+        writer.restart_after(last);
+        Ok(true)
     }
 
     fn flush(&mut self) -> Result<(), Error> {
@@ -140,4 +188,8 @@ impl LogStage {
         }
         Ok(())
     }
+}
+
+fn failed(error: Error) -> Fatal {
+    Fatal::new(ExitCode::LogFailed, error)
 }

@@ -3,9 +3,9 @@
 pub mod boot;
 pub mod config;
 pub mod control;
+mod ensemble;
 mod gather;
 pub mod notify;
-mod recover;
 mod settings;
 
 use std::sync::Arc;

@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::request::access::AccessConfig;
 use crate::request::session::TimeoutRange;
 use crate::stage::queue::Bell;
+use crate::stage::service::ServiceCell;
 use crate::tree::Tree;
 
 /// What the stages need of the configuration.
@@ -36,6 +37,12 @@ pub struct Settings {
     pub sessionless_ms: i64,
     /// Who may do what.
     pub access: AccessConfig,
+    /// Whether new sessions are this server's alone, in an ensemble.
+    pub local_sessions: bool,
+    /// Whether they may become the ensemble's.
+    pub local_sessions_upgrade: bool,
+    /// Whether readers are served without a leader.
+    pub read_only_mode: bool,
     /// Txns between snapshots.
     pub snap_count: u32,
     /// Bytes of log between snapshots.
@@ -54,6 +61,8 @@ pub struct Shared {
     pub tree: RwLock<Tree>,
     /// Never change while the server runs.
     pub settings: Settings,
+    /// What clients may expect of this server.
+    pub service: ServiceCell,
     /// Counters and latencies.
     pub metrics: Metrics,
     /// Writes submitted and not answered.
@@ -89,6 +98,7 @@ impl Shared {
         Self {
             tree: RwLock::new(tree),
             settings,
+            service: ServiceCell::default(),
             metrics: Metrics::new(),
             outstanding: AtomicUsize::new(0),
             outstanding_bytes: AtomicUsize::new(0),

@@ -12,9 +12,9 @@ mod looking;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::quorum::Quorum;
+use super::{Mutation, Mutations, Quorum};
 use crate::ids::{Epoch, Millis, Round, ServerId, Zxid};
-use crate::limits::{STRANGER_ANSWER_INTERVAL_MS, STRANGERS_MAX};
+use crate::limits::{REDIAL_INTERVAL_MS, STRANGER_ANSWER_INTERVAL_MS, STRANGERS_MAX};
 use crate::wire::election::{Notification, PeerState, Vote};
 use looking::{Looking, Verdict};
 
@@ -54,12 +54,15 @@ pub struct Rules {
     pub interval_ms_min: i64,
     /// How seldom, at most (`fastleader.maxNotificationInterval`, 60 000).
     pub interval_ms_max: i64,
+    /// Bugs put back on purpose.
+    pub mutations: Mutations,
 }
 
 impl Rules {
     /// Signed comparison of epoch, zxid, id, in this order; one of weight 0 is never better.
     fn is_better(&self, new: Vote, than: Vote) -> bool {
-        let key = |vote: Vote| (vote.epoch, vote.zxid, vote.leader);
+        let counts = !self.mutations.has(Mutation::VoteWithoutEpoch);
+        let key = |vote: Vote| (counts.then_some(vote.epoch), vote.zxid, vote.leader);
         self.quorum.committed().weight(new.leader) != 0 && key(new) > key(than)
     }
 
@@ -139,12 +142,16 @@ pub struct Election {
     strangers: BTreeMap<ServerId, Millis>,
     /// What is to be counted: this server's own votes take their turn behind what came before.
     inbox: VecDeque<(ServerId, Ballot)>,
+    /// When voters that are not connected are dialed again.
+    redial_at: Millis,
 }
 
 #[derive(Debug)]
 enum Phase {
     Looking(Looking),
     Decided(PeerState),
+    /// Between a role's end and the next election.
+    Resting,
 }
 
 impl Election {
@@ -165,10 +172,17 @@ impl Election {
             connected: BTreeSet::new(),
             strangers: BTreeMap::new(),
             inbox: VecDeque::new(),
+            redial_at: Millis(now.0.saturating_add(REDIAL_INTERVAL_MS)),
         };
         election.tell_all(out);
         election.count(now, out);
         election
+    }
+
+    /// The role has ended, and this server does not look yet: nobody is answered, and what others
+    /// say waits until it does. So nobody is told of a leader that this server has left.
+    pub fn rest(&mut self) {
+        self.phase = Phase::Resting;
     }
 
     /// The role has ended: looks again.
@@ -205,6 +219,11 @@ impl Election {
                 self.send(from, ballot, out);
             }
             Phase::Decided(_) => {}
+            // The last word of each voter is enough.
+            Phase::Resting => {
+                self.inbox.retain(|(voter, _)| *voter != from);
+                self.inbox.push_back((from, ballot));
+            }
             Phase::Looking(looking) => {
                 if is_looking && ballot.vote.round < self.round {
                     let ballot = answer(PeerState::Looking, looking.proposal());
@@ -238,13 +257,17 @@ impl Election {
     /// When [`Self::on_time`] has something to do.
     pub fn deadline(&self) -> Option<Millis> {
         match &self.phase {
+            Phase::Looking(looking) if self.missing().next().is_some() => {
+                Some(looking.deadline().min(self.redial_at))
+            }
             Phase::Looking(looking) => Some(looking.deadline()),
-            Phase::Decided(_) => None,
+            Phase::Decided(_) | Phase::Resting => None,
         }
     }
 
     /// Time has passed.
     pub fn on_time(&mut self, now: Millis, out: &mut Vec<Output>) {
+        self.redial(now, out);
         let Phase::Looking(looking) = &mut self.phase else { return };
         if now < looking.deadline() {
             return;
@@ -258,10 +281,30 @@ impl Election {
         self.count(now, out);
     }
 
+    /// COMPAT: Java dials when it sends, up to a minute later (`QuorumCnxManager.connectAll`).
+    fn redial(&mut self, now: Millis, out: &mut Vec<Output>) {
+        if now < self.redial_at || !matches!(self.phase, Phase::Looking(_)) {
+            return;
+        }
+        self.redial_at = Millis(now.0.saturating_add(REDIAL_INTERVAL_MS));
+        out.extend(self.missing().map(Output::Dial));
+    }
+
+    /// Voters that are not connected.
+    fn missing(&self) -> impl Iterator<Item = ServerId> {
+        let voters = self.rules.quorum.voters().into_iter();
+        voters.filter(|voter| *voter != self.rules.me && !self.connected.contains(voter))
+    }
+
+    /// Whether a peer can be told something now.
+    pub fn is_connected(&self, peer: ServerId) -> bool {
+        self.connected.contains(&peer)
+    }
+
     /// What this server is doing.
     pub fn state(&self) -> PeerState {
         match &self.phase {
-            Phase::Looking(_) => PeerState::Looking,
+            Phase::Looking(_) | Phase::Resting => PeerState::Looking,
             Phase::Decided(state) => *state,
         }
     }
@@ -270,7 +313,7 @@ impl Election {
     pub fn vote(&self) -> Vote {
         match &self.phase {
             Phase::Looking(looking) => looking.proposal(),
-            Phase::Decided(_) => self.current,
+            Phase::Decided(_) | Phase::Resting => self.current,
         }
     }
 

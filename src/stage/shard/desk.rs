@@ -14,6 +14,7 @@ use crate::reply::watch::WatchTable;
 use crate::request::access;
 use crate::request::order::{self, Admission, Lane};
 use crate::request::read::{self, Arm, Caller};
+use crate::stage::service::Service;
 use crate::stage::shared::Shared;
 use crate::tree::Tree;
 use crate::wire::client::{ReplyHeader, RequestHeader};
@@ -65,7 +66,7 @@ impl Desk<'_> {
             return Verdict::Reject("a frame too short for a request header".into());
         };
         let op = OpCode::from_wire(header.op);
-        let lane = op.map_or(Lane::Foreign, order::lane);
+        let lane = op.map_or(Lane::Foreign, |op| self.lane(op));
         if lane != Lane::Aside && !self.is_admitted() {
             let code = ErrorCode::SessionClosedRequireSaslAuth;
             return self.last_word(header.xid, Zxid::ZERO, code);
@@ -74,7 +75,8 @@ impl Desk<'_> {
             return self.turn_away(header);
         };
         match lane {
-            Lane::Write | Lane::Close => self.pass_on(header.xid, op, body, bytes),
+            Lane::Write if self.is_read_only() => self.refuse_write(header.xid, op, bytes),
+            Lane::Write | Lane::Close => self.pass_on(header.xid, op, lane, body, bytes),
             Lane::Read if self.client.stream == Stream::Broken => Verdict::Answered(bytes),
             Lane::Read | Lane::Aside | Lane::Foreign => {
                 if self.client.order.admit(lane) != Admission::Serve {
@@ -88,6 +90,29 @@ impl Desk<'_> {
                 }
             }
         }
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.shared.service.now() == Service::ReadOnly
+    }
+
+    /// COMPAT: in its turn, with the last zxid (`ReadOnlyRequestProcessor`).
+    fn refuse_write(&mut self, xid: Xid, op: OpCode, bytes: usize) -> Verdict {
+        if self.client.order.admit(Lane::Read) != Admission::Serve {
+            return Verdict::Wait;
+        }
+        self.client.tally.received += 1;
+        self.recorder.packets_received(1);
+        response::empty(self.replies, xid, self.tree.last_zxid(), ErrorCode::NotReadOnly);
+        self.replied(op, xid, bytes)
+    }
+
+    /// A server that has a leader asks it for a sync as for a write.
+    fn lane(&self, op: OpCode) -> Lane {
+        if op == OpCode::Sync && self.shared.service.now() != Service::Ordering {
+            return Lane::Write;
+        }
+        order::lane(op)
     }
 
     fn is_admitted(&self) -> bool {
@@ -109,21 +134,24 @@ impl Desk<'_> {
     }
 
     /// A write goes to the zab thread if it can be decoded; so nothing undecodable is proposed.
-    fn pass_on(&mut self, xid: Xid, op: OpCode, body: &[u8], bytes: usize) -> Verdict {
+    fn pass_on(&mut self, xid: Xid, op: OpCode, lane: Lane, body: &[u8], bytes: usize) -> Verdict {
         if self.is_over_limit() {
             self.client.is_held = true;
             return Verdict::Wait;
         }
         let record = &body[RequestHeader::BYTES..];
         let decoded = Request::decode(op, &mut Reader::new(record));
-        if let Some(error) = decoded.as_ref().err().filter(|error| !takes_zxid(op, **error)) {
+        let is_ordered_here = self.shared.service.now() == Service::Ordering;
+        let is_ours = |error: &&DecodeError| !(is_ordered_here && takes_zxid(op, **error));
+        if let Some(error) = decoded.as_ref().err().filter(is_ours) {
             // COMPAT: answered here, in its turn, and takes no zxid (`PrepRequestProcessor`, 3.9).
+            // A leader is never sent what cannot be decoded: a Java one would order nothing more.
             if self.client.order.admit(Lane::Read) != Admission::Serve {
                 return Verdict::Wait;
             }
             return self.undecodable(xid, op, *error, bytes);
         }
-        if self.client.order.admit(order::lane(op)) != Admission::Submit {
+        if self.client.order.admit(lane) != Admission::Submit {
             return Verdict::Wait;
         }
         self.client.tally.received += 1;

@@ -10,6 +10,7 @@ fn rules(me: i64) -> Rules {
         quorum: Quorum::new(Rule::majority(VOTERS.map(ServerId)).unwrap()),
         interval_ms_min: 200,
         interval_ms_max: 60_000,
+        mutations: Mutations::NONE,
     }
 }
 
@@ -157,6 +158,20 @@ fn who_is_not_connected_is_dialed_and_told_on_arrival() {
     server.election.on_connected(ServerId(3), &mut server.out);
     assert_eq!(server.out, sends(looking(2), &[3]), "what it wants now");
     assert!(is_kept(ServerId(2), ServerId(1)) && !is_kept(ServerId(1), ServerId(2)));
+}
+
+#[test]
+fn who_is_missing_is_dialed_however_long_the_interval_has_become() {
+    let mut server = Server::new(1);
+    server.election.on_disconnected(ServerId(3));
+    let dials = |now: i64| (now, vec![Output::Dial(ServerId(3))]);
+    let mut seen = Vec::new();
+    while let Some(Millis(now)) = server.election.deadline().filter(|at| at.0 < 16_000) {
+        let out = server.at(now);
+        let only_dials = !out.iter().any(|it| matches!(it, Output::TimedOut { .. }));
+        seen.extend(only_dials.then_some((now, out)));
+    }
+    assert_eq!(seen, [2000, 4000, 6000, 8000, 10_000, 12_000, 14_000].map(dials));
 }
 
 #[test]

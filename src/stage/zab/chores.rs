@@ -147,7 +147,7 @@ impl ZabStage {
         while let Some(inquiry) = self.parts.inquiries.pop() {
             match inquiry {
                 Inquiry::Alive(answer) => {
-                    let _ = answer.try_send(Some("standalone")); // it may have left
+                    let _ = answer.try_send(self.mode()); // it may have left
                 }
                 Inquiry::Sessions(answer) => {
                     let heard = |id| self.sessions.last_heard(id);

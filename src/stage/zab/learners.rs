@@ -11,6 +11,7 @@ use super::ZabStage;
 use super::commit::Pending;
 use super::role::Role;
 use crate::ids::Xid;
+use crate::limits::LEARNER_ASKS_MAX;
 use crate::request::access::Identity;
 use crate::request::prepare::{Author, Standing, Write};
 use crate::request::session::Owner;
@@ -31,8 +32,12 @@ impl ZabStage {
             Role::Ordering => {
                 if let Packet::Ping { touches, .. } = packet {
                     self.on_touches(&touches.unwrap_or_default());
-                } else {
+                } else if self.learner_asks.len() < LEARNER_ASKS_MAX {
                     self.learner_asks.push_back(LearnerAsk { link, packet });
+                } else {
+                    // Its acks come on the same link: not reading it would be worse.
+                    tracing::warn!("learners ask for more than this leader can order");
+                    self.give_up(link);
                 }
             }
             Role::Forwarding(forwarding) if forwarding.leader == link => {

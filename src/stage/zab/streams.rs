@@ -71,7 +71,7 @@ impl ZabStage {
         member.outgoing.insert(link, Outgoing { pieces });
     }
 
-    fn give_up(&mut self, link: LinkId) {
+    pub(super) fn give_up(&mut self, link: LinkId) {
         self.forget_link(link);
         self.peers(|peers, reactor| peers.close(link, reactor));
         self.step(Input::LinkDown(link));

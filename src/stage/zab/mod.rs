@@ -14,15 +14,10 @@
 mod chores;
 mod commit;
 mod ensemble;
-mod forward;
 mod intake;
-mod learners;
-mod local;
 mod outputs;
-mod read_only;
 mod role;
 mod sessions;
-mod streams;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -47,7 +42,7 @@ use chores::Chores;
 use commit::Pending;
 use ensemble::Member;
 pub use ensemble::MemberParts;
-use learners::LearnerAsk;
+use ensemble::learners::LearnerAsk;
 use role::Role;
 use sessions::Sessions;
 

@@ -4,8 +4,8 @@
 //! its session again here or elsewhere.
 
 use super::ZabStage;
+use super::ensemble::forward::Forwarding;
 use super::ensemble::{Member, state_name};
-use super::forward::Forwarding;
 use crate::ids::{Epoch, Millis, Zxid};
 use crate::metrics::Basic;
 use crate::request::prepare::Preparer;

@@ -27,8 +27,7 @@ use super::quorum::AckSet;
 use super::{EpochRecord, LinkId, Output, PeerFault, Proposal, Why};
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::limits::LEARNERS_MAX;
-use crate::wire::OpCode;
-use crate::wire::quorum::{Forwarded, Packet};
+use crate::wire::quorum::Packet;
 use broadcast::{Broadcast, Links};
 use discovery::Discovery;
 use link::{Link, Stage};
@@ -172,6 +171,13 @@ impl Leader {
         }
     }
 
+    /// It is a learner's `sync`'s turn.
+    pub(super) fn on_sync(&mut self, id: LinkId, context: &mut Context<'_>) {
+        if self.links.get(&id).is_some_and(|link| link.stage == Stage::Broadcast) {
+            self.broadcast.on_sync(id, context);
+        }
+    }
+
     /// Something the sessions say.
     pub(super) fn say(&self, id: LinkId, packet: Packet, context: &mut Context<'_>) {
         if self.links.get(&id).is_some_and(|link| link.stage == Stage::Broadcast) {
@@ -220,9 +226,6 @@ impl Leader {
                 if let Some(server) = link.server.filter(|_| zxid.counter() != 0) {
                     self.broadcast.on_ack(server, zxid, &mut self.links, context);
                 }
-            }
-            Packet::Request(Forwarded { op, .. }) if op == OpCode::Sync as i32 => {
-                self.broadcast.on_sync(id, context);
             }
             Packet::Request(_) | Packet::Revalidate(_) | Packet::Ping { .. } => {
                 context.out.push(Output::Pass { link: id, packet });

@@ -139,6 +139,7 @@ impl Zab {
             | Input::NotRebuilt
             | Input::LogRead { .. }
             | Input::Propose(_)
+            | Input::Sync(_)
             | Input::Say { .. }) => self.play(now, input, out),
         }
         self.settle(now, out);
@@ -266,6 +267,7 @@ fn lead(leader: &mut Leader, input: Input, context: &mut Context<'_>) -> Result<
         Input::Durable(upto) => leader.on_durable(upto, context)?,
         Input::Packet { link, packet } => leader.on_packet(link, packet, context)?,
         Input::Say { link, packet } => leader.say(link, packet, context),
+        Input::Sync(link) => leader.on_sync(link, context),
         Input::Time => leader.on_time(context)?,
         Input::LinkUp(link) => leader.on_link_up(link, context),
         Input::LinkDown(link) => leader.on_link_down(link, context),
@@ -309,8 +311,8 @@ fn learn(learner: &mut Learner, input: Input, context: &mut Context<'_>) -> Resu
             return Err(Why::NotRebuilt);
         }
         Input::LinkUp(link) => context.close(link, Why::NotLeading),
-        // Read for a learner of an earlier term.
-        Input::LogRead { .. } => {}
+        // Of an earlier term.
+        Input::LogRead { .. } | Input::Sync(_) => {}
         Input::Propose(_)
         | Input::Notified { .. }
         | Input::ElectionUp(_)
@@ -337,6 +339,7 @@ fn rest(input: &Input, context: &mut Context<'_>) {
         | Input::Packet { .. }
         | Input::SnapshotMoved(_)
         | Input::LogRead { .. }
+        | Input::Sync(_)
         | Input::Say { .. } => {}
         Input::Propose(_)
         | Input::Notified { .. }

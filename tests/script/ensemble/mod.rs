@@ -335,6 +335,9 @@ impl Ensemble {
                 let packet = Packet::Ping { zxid, touches: Some(Vec::new()) };
                 self.later(0, Event::Input(from, Input::Say { link, packet }));
             }
+            Output::Pass { link, packet: Packet::Request(_) } => {
+                self.later(0, Event::Input(from, Input::Sync(link)));
+            }
             Output::ReceiveSnapshot { .. }
             | Output::Pass { .. }
             | Output::Election(

@@ -66,7 +66,8 @@ impl ZabStage {
     /// Prepares a txn and proposes it. What fails is proposed as a failure: it has its place in
     /// history, and so its reply has its place in order.
     pub(super) fn propose(&mut self, author: &Author<'_>, write: Write<'_>, pending: Pending) {
-        let stamp = Stamp { zxid: self.zab.next_zxid(), time: crate::clock::wall() };
+        let zxid = self.zab.next_zxid().expect("an ensemble of one always proposes");
+        let stamp = Stamp { zxid, time: crate::clock::wall() };
         self.record.clear();
         {
             let tree = self.parts.shared.tree.read();

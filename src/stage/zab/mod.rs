@@ -102,7 +102,7 @@ impl ZabStage {
         let batches = parts.batches.iter().map(|_| Batch::default()).collect();
         Self {
             recorder: shared.metrics.recorder(),
-            zab: Zab::standalone(last),
+            zab: Zab::standalone(last, &mut Vec::new()),
             preparer,
             sessions,
             chores: Chores::new(&shared.settings, last, shared.clock.now()),
@@ -180,7 +180,7 @@ impl ZabStage {
     }
 
     fn step(&mut self, input: Input) {
-        self.zab.step(input, &mut self.outputs);
+        self.zab.step(self.now, input, &mut self.outputs);
         for output in self.outputs.drain(..) {
             match output {
                 Output::Append(proposal) => {
@@ -189,7 +189,20 @@ impl ZabStage {
                     self.is_appending = true;
                 }
                 Output::Commit(proposal) => self.committed.push_back(proposal),
-                Output::Send(..) => unreachable!("an ensemble of one has no learners"),
+                Output::Election(_)
+                | Output::Listen
+                | Output::Unlisten
+                | Output::DialLeader { .. }
+                | Output::Send(..)
+                | Output::Close(..)
+                | Output::Persist(_)
+                | Output::Truncate { .. }
+                | Output::ReceiveSnapshot { .. }
+                | Output::SendSnapshot { .. }
+                | Output::ReadLog { .. }
+                | Output::Pass { .. }
+                | Output::Serve { .. }
+                | Output::Rest(_) => unreachable!("an ensemble of one has no peers"),
             }
         }
     }

@@ -19,7 +19,7 @@ use ringkeeper::wire::txn::Record;
 use ringkeeper::zab::{EpochRecord, Proposal};
 
 use crate::checker::{Histories, Place};
-use crate::support::Random;
+use crate::random::Random;
 
 /// Snapshots that are kept; logs go with those that only older ones need.
 const SNAPSHOTS_KEPT: usize = 3;
@@ -96,6 +96,11 @@ impl Disk {
 
     pub fn durable(&self) -> Place {
         self.durable
+    }
+
+    /// Whether everything that was appended is durable.
+    pub fn is_flushed(&self) -> bool {
+        self.pending.is_empty()
     }
 
     pub fn last(&self) -> Zxid {
@@ -205,11 +210,8 @@ impl Disk {
         for log in &mut self.logs {
             log.flushed = log.bytes.len();
         }
-        let files = EpochFiles {
-            current: self.current,
-            current_unfinished: None,
-            accepted: self.accepted,
-        };
+        let files =
+            EpochFiles { current: self.current, current_unfinished: None, accepted: self.accepted };
         let epochs = epoch::decide(&files, replayed.last)
             .unwrap_or_else(|error| panic!("the server refuses to start: {error}"));
         (self.accepted, self.current) = (Some(epochs.accepted), Some(epochs.current));
@@ -251,8 +253,11 @@ impl Disk {
         let Ok(ends) = recovery::truncate_bytes(&self.log_bytes(), base.zxid, to) else {
             return false;
         };
-        let mut steps = steps_max;
-        let mut may_step = || std::mem::replace(&mut steps, steps.saturating_sub(1)) > 0;
+        let mut steps = 0;
+        let mut may_step = || {
+            steps += 1;
+            steps <= steps_max
+        };
         while self.snapshots.last().is_some_and(|it| it.zxid > to) && may_step() {
             self.snapshots.pop();
         }
@@ -274,29 +279,15 @@ impl Disk {
         true
     }
 
-    /// Puts a snapshot from the leader in the place of everything newer, in steps as
-    /// [`Self::truncate`]: first its bytes are safe under another name, then what is newer goes,
-    /// from new to old, then it gets its name.
-    pub fn install(&mut self, snapshot: &Snapshot, steps_max: usize) {
-        let mut steps = steps_max;
-        let mut may_step = || std::mem::replace(&mut steps, steps.saturating_sub(1)) > 0;
-        while self.snapshots.last().is_some_and(|it| it.zxid >= snapshot.zxid) && may_step() {
-            self.snapshots.pop();
-        }
-        while let Some(log) = self.logs.last_mut() {
-            let end = end_of(&log.bytes, snapshot.zxid);
-            if end == log.bytes.len() || !may_step() {
-                break;
-            }
-            if log.first <= snapshot.zxid {
-                log.bytes.truncate(end);
-                log.flushed = end;
-                break;
-            }
-            self.logs.pop();
-        }
-        if may_step() {
-            self.snapshots.push(snapshot.clone());
+    /// Puts a snapshot from the leader in the place of everything newer. All or nothing: a crash
+    /// in the midst of it could leave a mixture of two histories.
+    pub fn install(&mut self, snapshot: &Snapshot) {
+        self.snapshots.retain(|it| it.zxid < snapshot.zxid);
+        self.snapshots.push(snapshot.clone());
+        self.logs.retain(|log| log.first <= snapshot.zxid);
+        if let Some(log) = self.logs.last_mut() {
+            log.bytes.truncate(end_of(&log.bytes, snapshot.zxid));
+            log.flushed = log.bytes.len();
         }
     }
 

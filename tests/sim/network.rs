@@ -10,7 +10,7 @@ use ringkeeper::zab::LinkId;
 
 use crate::checker::Place;
 use crate::queue::{MILLI, Micros};
-use crate::support::Random;
+use crate::random::Random;
 
 /// Names a connection for ever.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -224,6 +224,13 @@ impl Network {
         Self::plan(flow)
     }
 
+    /// Everything that is on its way is lost.
+    pub fn forget(&mut self, id: ConnectionId) {
+        for flow in &mut self.connections[id.0 as usize].flows {
+            flow.chunks.clear();
+        }
+    }
+
     /// An end is gone without a word, with all that was on its way to and from it.
     pub fn vanish(&mut self, id: ConnectionId, side: Side) {
         let connection = &mut self.connections[id.0 as usize];
@@ -295,9 +302,5 @@ impl Network {
             }
         }
         found
-    }
-
-    pub fn len(&self) -> usize {
-        self.connections.len()
     }
 }

@@ -7,6 +7,7 @@ use ringkeeper::request::prepare::Preparer;
 use ringkeeper::request::session::{SessionIds, SessionTracker};
 use ringkeeper::tree::Tree;
 use ringkeeper::tree::image::Image;
+use ringkeeper::wire::election::PeerState;
 use ringkeeper::zab::{LinkId, Zab};
 
 use crate::checker::Place;
@@ -38,9 +39,13 @@ impl Clock {
 
     /// When this clock has come so far.
     pub fn when(self, deadline: Millis) -> Micros {
-        let target = deadline.0.saturating_mul(1000) - self.offset;
-        // It gains or loses once a second: close enough, and made good by asking again.
-        (target - target / 1_000_000 * self.ppm).max(0)
+        let mut at = deadline.0.saturating_mul(1000).saturating_sub(self.offset);
+        at -= at / 1_000_000 * self.ppm;
+        // It gains or loses once a second, so that the first guess may be early.
+        while self.read(at) < deadline {
+            at += (deadline.0 - self.read(at).0) * 1000;
+        }
+        at
     }
 }
 
@@ -97,7 +102,6 @@ pub enum PendingKind {
 
 /// A client's connection, as its server has it.
 pub struct Attached {
-    pub client: usize,
     /// `None` until the handshake is answered.
     pub session: Option<SessionId>,
     pub pending: VecDeque<Pending>,
@@ -152,5 +156,17 @@ impl Node {
     /// The server of a process that is known to run.
     pub fn server(&mut self) -> &mut Server {
         self.server.as_mut().expect("the process runs")
+    }
+}
+
+impl Server {
+    /// Whether it leads, and is established.
+    pub fn is_leading(&self) -> bool {
+        self.serving.is_some() && self.zab.state() == PeerState::Leading
+    }
+
+    /// Whether what comes on this link is a snapshot.
+    pub fn is_streaming(&self, link: LinkId) -> bool {
+        matches!(self.storage, Some(Storage::Receiving { link: from, .. }) if from == link)
     }
 }

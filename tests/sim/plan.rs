@@ -4,7 +4,7 @@ use ringkeeper::ids::ServerId;
 use ringkeeper::zab::{Quorum, Rule, Timing};
 
 use crate::queue::{MILLI, Micros, SECOND};
-use crate::support::Random;
+use crate::random::Random;
 
 /// See the module.
 #[derive(Clone, Debug)]

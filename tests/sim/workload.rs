@@ -10,13 +10,13 @@ use ringkeeper::wire::request::{Create, CreateMode, Request};
 use ringkeeper::wire::{Acl, ErrorCode, OpCode, Writer};
 
 use crate::queue::Micros;
-use crate::support::Random;
+use crate::random::Random;
 
 /// Keys that all clients write.
 const KEYS: usize = 6;
 
 /// Operations a client has in flight.
-pub const IN_FLIGHT_MAX: usize = 4;
+const IN_FLIGHT_MAX: usize = 4;
 
 /// What a read looks at.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -59,6 +59,7 @@ pub struct InFlight {
     pub xid: Xid,
     pub is_write: bool,
     pub is_close: bool,
+    pub is_sync: bool,
     /// What had been acknowledged to anybody when it was asked: a write comes after it.
     pub floor: Zxid,
 }
@@ -115,15 +116,25 @@ impl Client {
         self.own.clear();
     }
 
+    /// Behind a `sync` nothing is asked: what comes after it need not wait for it at its server.
+    pub fn may_ask(&self) -> bool {
+        let is_syncing = self.in_flight.iter().any(|asked| asked.is_sync);
+        self.in_flight.len() < IN_FLIGHT_MAX && !is_syncing
+    }
+
     /// Its next operation.
     pub fn next(&mut self, random: &mut Random, floor: Zxid) -> Ask {
         let xid = Xid(self.next_xid);
         self.next_xid += 1;
-        let mut in_flight = InFlight { xid, is_write: false, is_close: false, floor };
+        let mut in_flight =
+            InFlight { xid, is_write: false, is_close: false, is_sync: false, floor };
         let ask = match random.below(100) {
             0..25 => Ask::Read { xid, look: Look::Key(random.below(KEYS)) },
             25..35 => Ask::Read { xid, look: Look::Twins },
-            35..40 => Ask::Sync { xid },
+            35..40 => {
+                in_flight.is_sync = true;
+                Ask::Sync { xid }
+            }
             _ => {
                 in_flight.is_write = true;
                 let (op, body) = self.write(random);
@@ -138,7 +149,8 @@ impl Client {
     fn write(&mut self, random: &mut Random) -> (OpCode, Arc<[u8]>) {
         self.written += 1;
         let value = format!("{}.{}.{}", self.number, self.written, random.next()).into_bytes();
-        let set = |path: String| Request::SetData { path: path.into(), data: Some(&value), version: -1 };
+        let set =
+            |path: String| Request::SetData { path: path.into(), data: Some(&value), version: -1 };
         let key = |random: &mut Random| format!("/key{}", random.below(KEYS));
         let request = match random.below(60) {
             0..6 => create(&key(random), &value, CreateMode::Persistent),

@@ -104,14 +104,6 @@ impl Histories {
         self.at(place).parent
     }
 
-    /// Its beginning up to this txn, if it has it.
-    pub fn cut(&self, mut place: Place, to: Zxid) -> Option<Place> {
-        while self.at(place).zxid > to {
-            place = self.at(place).parent;
-        }
-        (self.at(place).zxid == to).then_some(place)
-    }
-
     /// Whether `longer` begins with all of `place`.
     pub fn is_prefix(&self, place: Place, mut longer: Place) -> bool {
         let len = self.at(place).len;

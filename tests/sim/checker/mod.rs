@@ -188,7 +188,10 @@ impl Checker {
     pub fn on_acknowledged(&mut self, session: SessionId, xid: Xid, zxid: Zxid, floor: Zxid) {
         let found = self.committed.binary_search_by_key(&zxid, |at| self.histories.zxid(*at));
         let Ok(index) = found else {
-            panic!("session {session}: request {} was acknowledged as {zxid}, which is not committed", xid.0)
+            panic!(
+                "session {session}: request {} was acknowledged as {zxid}, which is not committed",
+                xid.0
+            )
         };
         let record = self.histories.record(self.committed[index]);
         let header = TxnHeader::decode(&mut Reader::new(record)).expect("a leader made it");

@@ -39,7 +39,7 @@ impl Cluster {
         let wall = self.nodes[node].clock.wall(self.now());
         let config = self.config(node);
         let mut outputs = Vec::new();
-        let zab = Zab::new(&config, standing, recovered.recent.into(), now, &mut outputs);
+        let zab = Zab::new(config, standing, recovered.recent.into(), now, &mut outputs);
         let number = u8::try_from(node + 1).expect("a few nodes");
         let ids = SessionIds::new(number, wall);
         let server = self.new_server(zab, recovered.tree, recovered.place, ids);

@@ -98,6 +98,8 @@ pub enum Arrival {
     Bytes,
     /// The other end is closed.
     End,
+    /// This end is closed: the sender is told.
+    Refused,
     /// Nothing that anybody would notice.
     Nothing,
 }
@@ -266,7 +268,8 @@ impl Network {
         let next = Self::plan(flow);
         let end = connection.end(side.other());
         let arrival = match chunk {
-            _ if !end.is_open => Arrival::Nothing,
+            Chunk { is_end: true, .. } if !end.is_open => Arrival::Nothing,
+            _ if !end.is_open => Arrival::Refused,
             Chunk { is_end: true, .. } => Arrival::End,
             Chunk { bytes, .. } if end.inbox.is_empty() => {
                 let old = std::mem::replace(&mut end.inbox, bytes);

@@ -68,6 +68,8 @@ pub struct Node {
     pub planned: Micros,
     /// Flushes take so much longer until then.
     pub stalled_until: Micros,
+    /// When the last epoch file asked for is there.
+    pub persisted_at: Micros,
 }
 
 /// Slow work of the disk that the core waits for.

@@ -2,6 +2,7 @@
 //! operations with a few in flight, and knows what it was promised.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 
 use ringkeeper::ids::{SessionId, Xid, Zxid};
@@ -28,13 +29,28 @@ pub enum Look {
 }
 
 /// What a client says on a connection.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Ask {
     Connect { session: SessionId, timeout_ms: i32, last_zxid: Zxid },
     Write { xid: Xid, op: OpCode, body: Arc<[u8]> },
     Read { xid: Xid, look: Look },
     Sync { xid: Xid },
     Ping,
+}
+
+/// Without bodies.
+impl fmt::Debug for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect { session, last_zxid, .. } => {
+                write!(f, "connect session {session}, which has seen {last_zxid}")
+            }
+            Self::Write { xid, op, .. } => write!(f, "{} {op:?}", xid.0),
+            Self::Read { xid, look } => write!(f, "{} read {look:?}", xid.0),
+            Self::Sync { xid } => write!(f, "{} sync", xid.0),
+            Self::Ping => f.write_str("ping"),
+        }
+    }
 }
 
 /// The header of a reply.

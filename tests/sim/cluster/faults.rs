@@ -177,7 +177,6 @@ impl Cluster {
             let it = &mut self.nodes[node];
             it.crash_in = None;
             it.stalled_until = now;
-            it.paused_until = it.paused_until.min(now);
             let life = it.life;
             self.queue.plan_in(MILLI, Event::Start(node, life));
         }

@@ -122,6 +122,12 @@ impl Cluster {
         }
         match arrival {
             Arrival::Nothing => {}
+            Arrival::Refused => {
+                if self.nodes[node].is_machine_up {
+                    let delay = self.network.delay();
+                    self.queue.plan_in(delay, Event::Lost(id, side));
+                }
+            }
             _ if !self.lives(node, life) => {
                 // Nobody there: a machine that is up says so.
                 let is_known = self.nodes[node].is_machine_up;
@@ -219,7 +225,6 @@ impl Cluster {
             let decoded = Packet::decode(rest, QUORUM_PACKET_BYTES_MAX_DEFAULT);
             let Some((packet, after)) = decoded.expect("peers send packets") else { break };
             rest = after;
-            self.say(node, || format!("<- {link:?} {packet:?}"));
             self.note_sync(node, link, &packet);
             self.feed(node, Input::Packet { link, packet });
         }

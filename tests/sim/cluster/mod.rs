@@ -210,7 +210,8 @@ impl Cluster {
     /// Every client gets an answer to a write, within the plan's patience.
     fn expect_progress(&mut self) {
         let before: Vec<_> = self.clients.iter().map(|client| client.acknowledged).collect();
-        let end = self.now() + self.plan.patience();
+        let awake = self.nodes.iter().map(|node| node.paused_until).max().unwrap_or(0);
+        let end = self.now().max(awake) + self.plan.patience();
         let is_served = |cluster: &Self| {
             let pairs = cluster.clients.iter().zip(&before);
             pairs.clone().all(|(client, before)| client.acknowledged > *before + 3)
@@ -373,5 +374,6 @@ fn new_node(node: usize, plan: &Plan, random: &mut Random) -> Node {
         crash_in: None,
         planned: Micros::MAX,
         stalled_until: 0,
+        persisted_at: 0,
     }
 }

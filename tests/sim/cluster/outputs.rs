@@ -182,8 +182,10 @@ impl Cluster {
 
     fn persist(&mut self, node: usize, what: EpochRecord) {
         let takes = self.disk_takes(node);
-        let life = self.nodes[node].life;
-        self.queue.plan_in(takes, Event::Persisted(node, life, what));
+        let it = &mut self.nodes[node];
+        // One after another, in the order in which they were asked for.
+        it.persisted_at = it.persisted_at.max(self.queue.now() + takes);
+        self.queue.plan(it.persisted_at, Event::Persisted(node, it.life, what));
     }
 }
 
@@ -191,6 +193,8 @@ impl Cluster {
 fn told_input(input: &Input) -> String {
     match input {
         Input::Propose(Proposal { zxid, .. }) => format!("-> Propose {zxid}"),
+        Input::Say { link, packet } => format!("-> Say {link:?} {}", told_packet(packet)),
+        Input::Packet { link, packet } => format!("<- {link:?} {}", told_packet(packet)),
         Input::LogRead { link, history } => {
             let count = history.as_ref().map(Vec::len);
             format!("-> LogRead {link:?}: {count:?} txns")
@@ -204,6 +208,7 @@ fn told_output(output: &Output) -> String {
         Output::Append(Proposal { zxid, .. }) => format!("   Append {zxid}"),
         Output::Commit(Proposal { zxid, .. }) => format!("   Commit {zxid}"),
         Output::Send(link, packet) => format!("   Send {link:?} {}", told_packet(packet)),
+        Output::Pass { link, packet } => format!("   Pass {link:?} {}", told_packet(packet)),
         other => format!("   {other:?}"),
     }
 }

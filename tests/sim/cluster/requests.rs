@@ -26,6 +26,10 @@ impl Cluster {
         let wire = &mut self.wires[number as usize];
         let at = wire.last_at[SERVERS].max(self.queue.now() + delay);
         wire.last_at[SERVERS] = at;
+        let (client, node) = (wire.client, wire.node);
+        self.trace.say(self.queue.now(), format_args!("c{client}"), || {
+            format!("to n{} on {number}: {ask:?}", node + 1)
+        });
         self.queue.plan(at, Event::Ask(number, Box::new(ask)));
     }
 
@@ -285,7 +289,9 @@ impl Cluster {
         let number_of_client = wire.client;
         self.trace.mix(self.queue.now(), 9 + (u64::from(number) << 8));
         let now = self.queue.now();
-        self.trace.say(now, format_args!("c{number_of_client}"), || format!("{tell:?}"));
+        self.trace.say(now, format_args!("c{number_of_client}"), || {
+            format!("on {number}: {tell:?}")
+        });
         let client = &mut self.clients[number_of_client];
         match tell {
             Tell::Closed => self.disconnect(number_of_client),

@@ -1,7 +1,7 @@
 //! What the server around the core does: roles, the tree, sessions, requests on their way to the
 //! leader and their answers.
 
-use ringkeeper::ids::{Epoch, ServerId, SessionId, Xid};
+use ringkeeper::ids::{Epoch, ServerId, SessionId, Xid, Zxid};
 use ringkeeper::request::prepare::{Author, PrepareConfig, Preparer, Stamp, Standing, Write};
 use ringkeeper::request::session::{Owner, SessionTracker};
 use ringkeeper::tree::Outcome;
@@ -246,7 +246,9 @@ impl Cluster {
         let Packet::Request(request) = packet else { return };
         let Some(server) = &mut self.nodes[node].server else { return };
         if request.op == OpCode::Sync.to_wire() && server.is_leading() {
-            let due = SyncDue { after: server.zab.last_proposed() };
+            let last = server.zab.last_proposed();
+            let after = if last.counter() == 0 { Zxid::ZERO } else { last };
+            let due = SyncDue { after };
             server.syncs_due.entry(link).or_default().push_back(due);
         }
     }

@@ -123,9 +123,8 @@ impl Ensemble {
     }
 
     /// A bug that every server of this ensemble is to have.
-    #[cfg(feature = "sim-mutations")]
-    pub(crate) fn mutate(&mut self, mutation: ringkeeper::zab::Mutation) {
-        self.settings.mutations = Mutations::only(mutation);
+    pub(crate) fn mutate(&mut self, mutations: Mutations) {
+        self.settings.mutations = mutations;
     }
 
     fn config(&self, me: ServerId) -> Config {

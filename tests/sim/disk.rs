@@ -279,16 +279,14 @@ impl Disk {
         true
     }
 
-    /// Puts a snapshot from the leader in the place of everything newer. All or nothing: a crash
-    /// in the midst of it could leave a mixture of two histories.
+    /// Puts a snapshot from the leader in the place of everything: all or nothing, or a crash in
+    /// the midst of it could leave a mixture of two histories.
+    ///
+    /// Logs that are older go, too: between them and what is logged next there is a hole that no
+    /// reader could see if an epoch begins there.
     pub fn install(&mut self, snapshot: &Snapshot) {
-        self.snapshots.retain(|it| it.zxid < snapshot.zxid);
-        self.snapshots.push(snapshot.clone());
-        self.logs.retain(|log| log.first <= snapshot.zxid);
-        if let Some(log) = self.logs.last_mut() {
-            log.bytes.truncate(end_of(&log.bytes, snapshot.zxid));
-            log.flushed = log.bytes.len();
-        }
+        self.snapshots = vec![snapshot.clone()];
+        self.logs.clear();
     }
 
     /// A snapshot of this node's own is finished.
@@ -325,17 +323,6 @@ impl Disk {
         read.ok()?;
         (bytes <= bytes_max).then_some(history)
     }
-}
-
-/// Where the records up to `zxid` end in a log.
-fn end_of(bytes: &[u8], zxid: Zxid) -> usize {
-    let mut end = FILE_HEADER.len();
-    while let Ok(framed) = record::read(bytes, end)
-        && framed.zxid <= zxid
-    {
-        end = framed.next;
-    }
-    end
 }
 
 /// All of a tree, at once.

@@ -263,7 +263,7 @@ impl Cluster {
             return self.queue.plan(until, event); // a process that stands still notices later
         }
         match event {
-            Event::Due(node, life) if self.lives(node, life) => {
+            Event::Due(node, life) if self.lives(node, life) && self.nodes[node].planned <= now => {
                 self.trace.mix(now, 1 + ((node as u64) << 8));
                 self.on_due(node);
             }
@@ -343,7 +343,8 @@ impl Cluster {
         }
     }
 
-    /// Plans when the node has to be told of the time, unless that is planned.
+    /// Plans when the node has to be told of the time, unless that is planned; what was planned
+    /// for later is then passed over.
     fn plan_due(&mut self, node: usize) {
         let Node { clock, planned, life, ref server, .. } = self.nodes[node];
         let Some(server) = server else { return };

@@ -5,7 +5,7 @@ use ringkeeper::wire::election::PeerState;
 use super::{Cluster, Event};
 use crate::disk::Disk;
 use crate::node::Node;
-use crate::queue::{MILLI, Micros, SECOND};
+use crate::queue::{MILLI, SECOND};
 
 /// A fault that is mended by itself.
 #[derive(Clone, Copy, Debug)]
@@ -172,11 +172,9 @@ impl Cluster {
     pub(super) fn make_peace(&mut self) {
         self.is_chaos = false;
         self.on_mend(Fault::Partition);
-        let now: Micros = self.now();
         for node in 0..self.nodes.len() {
             let it = &mut self.nodes[node];
             it.crash_in = None;
-            it.stalled_until = now;
             let life = it.life;
             self.queue.plan_in(MILLI, Event::Start(node, life));
         }

@@ -210,8 +210,8 @@ impl Cluster {
     /// Every client gets an answer to a write, within the plan's patience.
     fn expect_progress(&mut self) {
         let before: Vec<_> = self.clients.iter().map(|client| client.acknowledged).collect();
-        let awake = self.nodes.iter().map(|node| node.paused_until).max().unwrap_or(0);
-        let end = self.now().max(awake) + self.plan.patience();
+        let ready = self.nodes.iter().map(|node| node.paused_until.max(node.stalled_until)).max();
+        let end = self.now().max(ready.unwrap_or(0)) + self.plan.patience();
         let is_served = |cluster: &Self| {
             let pairs = cluster.clients.iter().zip(&before);
             pairs.clone().all(|(client, before)| client.acknowledged > *before + 3)

@@ -106,6 +106,7 @@ impl Cluster {
         it.crash_in = None;
         it.is_machine_up = !is_machine;
         it.paused_until = 0;
+        it.persisted_at = 0;
         let life = it.life;
         it.life += 1;
         self.crash_storage(node, server.storage, is_machine);

@@ -210,8 +210,7 @@ impl Cluster {
     /// Every client gets an answer to a write, within the plan's patience.
     fn expect_progress(&mut self) {
         let before: Vec<_> = self.clients.iter().map(|client| client.acknowledged).collect();
-        let ready = self.nodes.iter().map(|node| node.paused_until.max(node.stalled_until)).max();
-        let end = self.now().max(ready.unwrap_or(0)) + self.plan.patience();
+        let end = self.patience_end();
         let is_served = |cluster: &Self| {
             let pairs = cluster.clients.iter().zip(&before);
             pairs.clone().all(|(client, before)| client.acknowledged > *before + 3)
@@ -227,10 +226,16 @@ impl Cluster {
         }
     }
 
+    /// When what has not happened by itself will not: the plan's patience after the last pause.
+    fn patience_end(&self) -> Micros {
+        let ready = self.nodes.iter().map(|node| node.paused_until.max(node.stalled_until)).max();
+        self.now().max(ready.unwrap_or(0)) + self.plan.patience()
+    }
+
     /// Without new requests, all trees become the same.
     fn settle(&mut self) {
         self.is_over = true;
-        let end = self.now() + self.plan.patience();
+        let end = self.patience_end();
         while !self.is_settled() {
             let step = (self.now() + 500 * MILLI).min(end);
             self.run_until(step);

@@ -104,7 +104,8 @@ pub enum Input {
         /// The last txn.
         last: Zxid,
     },
-    /// The snapshot did not come to its end, or is none: tree, log and snapshots are as they were.
+    /// The snapshot did not come to its end, or is none; or the cut goes back to before the oldest
+    /// snapshot. Tree, log and snapshots are as they were.
     NotRebuilt,
     /// The answer to [`Output::ReadLog`]; `None` if the log does not reach back, has a gap, or is
     /// too large to be cheaper than a snapshot.
@@ -157,8 +158,8 @@ pub enum Output {
     /// Make it durable; answer with [`Input::Persisted`].
     Persist(EpochRecord),
     /// Cut the log, and every snapshot, after this one (ZOOKEEPER-4837), durably; reload the tree;
-    /// answer with [`Input::Rebuilt`]. One that cannot be carried out ends the process
-    /// (ZOOKEEPER-3701).
+    /// answer with [`Input::Rebuilt`]; or with [`Input::NotRebuilt`] if no snapshot reaches back so
+    /// far, before anything is touched. A disk that fails ends the process (ZOOKEEPER-3701).
     Truncate {
         /// The last to keep.
         to: Zxid,

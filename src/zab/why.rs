@@ -36,8 +36,9 @@ pub enum Why {
     LeftLeader,
     /// The elected leader could not be connected to.
     Unreachable(ServerId),
-    /// What the leader sent as a snapshot was none.
-    BadSnapshot,
+    /// What the leader sent as a snapshot was none, or its cut goes back to before the oldest
+    /// snapshot here.
+    NotRebuilt,
     /// A leader did not find its quorum in time.
     NoQuorum {
         /// What was waited for.
@@ -145,7 +146,9 @@ impl fmt::Display for Why {
             Self::Unreachable(leader) => {
                 write!(f, "leader {leader} cannot be connected to: is its quorum port open?")
             }
-            Self::BadSnapshot => f.write_str("what came was no whole snapshot"),
+            Self::NotRebuilt => {
+                f.write_str("what it sent could not take the place of what is here")
+            }
             Self::NoQuorum { phase, limit_ms } => {
                 write!(f, "no quorum of voters {phase} within {limit_ms} ms")
             }

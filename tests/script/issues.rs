@@ -348,6 +348,53 @@ fn a_sync_is_answered_once_what_was_proposed_before_it_is_committed() {
     });
 }
 
+/// Found by the simulator; Java counts the acks from before the cut (`Leader.Proposal`).
+#[test]
+fn acks_of_what_is_cut_off_count_no_more() {
+    shows(Mutation::KeepAcksOfCut, |mutations| {
+        let mut leader = Lone::serving(5, &[1, 2, 4], mutations);
+        leader.propose();
+        leader.hears(LinkId(1), ack(new(1)));
+        leader.hears(LinkId(2), ack(new(1)));
+        leader.step(Input::LinkDown(LinkId(2)));
+        let link = LinkId(21);
+        leader.step(Input::LinkUp(link));
+        let info = ringkeeper::wire::quorum::LearnerInfo {
+            server: Some(ServerId(2)),
+            protocol: Some(0x1_0000),
+            config_version: Some(0),
+        };
+        leader.hears(link, Packet::FollowerInfo { accepted: Epoch(2), info });
+        let promise = Packet::AckEpoch { last_logged: new(1), current: None };
+        let synced = leader.hears(link, promise);
+        assert_eq!(synced[0], Output::Send(link, Packet::Snap { zxid: old(5) }));
+        leader.hears(link, ack(new(0)));
+        assert_eq!(leader.hears(LinkId(4), ack(new(1))), [], "servers 1 and 4 have it");
+        assert!(!leader.hears(link, ack(new(1))).is_empty(), "and now server 2 has it again");
+    });
+}
+
+/// A leader's snapshot took the place of all older ones, and another leader cuts to before it.
+#[test]
+fn zookeeper_4837_a_cut_that_no_snapshot_reaches_back_to_is_answered_by_one() {
+    let ensemble = tell(
+        Mutations::NONE,
+        "ensemble 1 2 3
+        start 1 log=1:4 cuts=no
+        start 2 log=1:2
+        start 3 log=1:2
+        mute 1 2
+        mute 1 3
+        run 1000
+        heal 1 2
+        heal 1 3
+        run 10000",
+    );
+    let served = [1, 2, 3].map(|server| ensemble.zab(server).epoch());
+    assert_eq!(served, [Some(Epoch(2)); 3]);
+    assert_eq!(ensemble.zab(1).standing().last_logged, old(2));
+}
+
 /// A server that was told nothing of its own data's loss takes part again once it has a snapshot.
 #[test]
 fn zookeeper_261_a_server_without_data_promises_nothing() {
@@ -431,6 +478,11 @@ fn zookeeper_3109_a_leader_that_is_forsaken_looks_again() {
     assert_eq!(leader.zab.state(), PeerState::Leading, "the other one may still come");
     leader.vote(2, 1, PeerState::Looking);
     assert_eq!(leader.zab.state(), PeerState::Looking);
+    let mut leader = Lone::leading(3, Mutations::NONE);
+    leader.now = 700;
+    leader.step(Input::ElectionDown(ServerId(2)));
+    leader.vote(1, 1, PeerState::Looking);
+    assert_eq!(leader.zab.state(), PeerState::Looking, "the other one is gone");
 }
 
 /// What a server says while its last role ends must not bring another one to its old leader.
@@ -487,4 +539,56 @@ fn history_read_from_the_log_goes_on_in_memory_however_much_is_committed_meanwhi
     let pairs = zxids.iter().flat_map(|zxid| [proposed(*zxid), commit(*zxid)]);
     let all = [Packet::Diff { zxid: new(1) }].into_iter().chain(pairs).chain([new_leader()]);
     assert_eq!(synced, all.map(|packet| sent(2, packet)).collect::<Vec<_>>());
+}
+
+/// COMPAT: such a server joins at the next election, as in Java. Until then it costs nobody much.
+#[test]
+fn a_server_that_cannot_join_pauses_before_it_tries_again() {
+    let mut ensemble = tell(
+        Mutations::NONE,
+        "ensemble 1 2 3
+        start 2
+        start 3
+        run 1000
+        start 1 accepted=7
+        forget
+        run 60000",
+    );
+    let dialed = ensemble.take_trace().matches("1: dials 3").count();
+    assert!((36..50).contains(&dialed), "{dialed} times in a minute");
+    ensemble.command("stop 3");
+    ensemble.command("run 5000");
+    assert_eq!(ensemble.zab(1).epoch(), Some(Epoch(8)), "the next epoch is above all accepted");
+}
+
+/// Finding X6 of the reference: what a cut was to leave is not there, so something is missing.
+#[test]
+fn a_cut_to_what_was_never_there_is_no_history() {
+    for (last, is_sound) in [(old(3), true), (old(2), false)] {
+        let mut learner = Lone::following(3, Mutations::NONE);
+        learner.hears(UP, Packet::LeaderInfo { epoch: Epoch(2), protocol: 0x1_0000 });
+        learner.persisted(ACCEPTED);
+        let cut = learner.hears(UP, Packet::Trunc { zxid: old(3) });
+        assert_eq!(cut, [Output::Truncate { to: old(3) }]);
+        assert_eq!(learner.hears(UP, new_leader()), [], "it waits for the disk");
+        let rebuilt = learner.step(Input::Rebuilt { last });
+        assert_eq!(rebuilt.contains(&Output::Persist(CURRENT)), is_sound, "{rebuilt:?}");
+    }
+}
+
+/// A commit that is behind in the socket is no reason not to read it.
+#[test]
+fn a_learner_reads_on_while_its_disk_keeps_up() {
+    let mut learner = Lone::learning(3, Mutations::NONE);
+    for counter in 1..=10_000 {
+        assert!(learner.zab.is_reading(), "{counter} without a commit");
+        learner.hears(UP, proposed(new(counter)));
+        learner.durable(new(counter));
+    }
+    for counter in 10_001..=20_000 {
+        learner.hears(UP, proposed(new(counter)));
+    }
+    assert!(!learner.zab.is_reading(), "its disk is far behind");
+    learner.durable(new(20_000));
+    assert!(learner.zab.is_reading());
 }

@@ -105,6 +105,9 @@ impl Broadcast {
     /// Java counts the acks from before the cut (`Leader.Proposal.ackSetTracker`), and commits what
     /// may be on the disks of a minority.
     pub(super) fn withdraw_acks(&mut self, of: ServerId, context: &Context<'_>) {
+        if context.has(Mutation::KeepAcksOfCut) {
+            return;
+        }
         for (_, acks) in &mut self.outstanding {
             context.config.quorum.withdraw(acks, of);
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ensemble 1 2 3 [observers=4] [recent=500] [tick=1000] [counter-max=N] [reads-log=no] [serves=no]
-//! start N [log=1:5,2:3] [epoch=E] [accepted=E]   a server starts; its log holds 5 txns of epoch 1,
+//! start N [log=1:5,2:3] [epoch=E] [accepted=E] [cuts=no]   a server starts; its log holds 5 txns of epoch 1,
 //!                                                3 of epoch 2; or with what it had when it stopped
 //! stop N                     it crashes: what its disk has not flushed is gone
 //! cut A B | heal A B         the links between two, and dialing
@@ -93,7 +93,7 @@ impl Ensemble {
             "stop" => self.stop(words.server(1)),
             "cut" => self.cut(words.server(1), words.server(2)),
             "mute" => self.network.mute(words.server(1), words.server(2)),
-            "heal" => self.network.heal(words.server(1), words.server(2)),
+            "heal" => self.heal(words.server(1), words.server(2)),
             "stall" => {
                 self.stalled.insert(words.server(1));
             }
@@ -177,6 +177,12 @@ impl Ensemble {
 
     fn cut(&mut self, one: ServerId, other: ServerId) {
         for lost in self.network.cut(one, other) {
+            self.later(1, lost);
+        }
+    }
+
+    fn heal(&mut self, one: ServerId, other: ServerId) {
+        for lost in self.network.heal(one, other) {
             self.later(1, lost);
         }
     }
@@ -305,15 +311,15 @@ impl Ensemble {
             Output::Append(proposal) => self.disk(from).append(proposal),
             Output::Persist(record) => self.disk(from).persist(record),
             Output::Truncate { to } => {
-                let last = self.disk(from).truncate(to);
-                self.later(1, Event::Input(from, Input::Rebuilt { last }));
+                let answer = self.disk(from).truncate(to);
+                self.later(1, Event::Input(from, answer));
             }
             Output::Commit(proposal) => {
                 self.disks.get_mut(&from).expect("it runs").apply(&proposal);
             }
             Output::SendSnapshot { link } => {
                 let history = self.disks[&from].applied();
-                if let Some((to, link)) = self.network.peer(link) {
+                if let Some((to, link)) = self.network.reach(link) {
                     self.later(1, Event::Snapshot { to, link, history });
                 }
             }

@@ -107,6 +107,10 @@ impl Disk {
         self.last
     }
 
+    pub fn accepted(&self) -> Epoch {
+        self.accepted.unwrap_or_default()
+    }
+
     pub fn current(&self) -> Epoch {
         self.current.unwrap_or_default()
     }

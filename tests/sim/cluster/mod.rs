@@ -17,7 +17,7 @@ use ringkeeper::zab::{EpochRecord, Input, LinkId, Mutations, Output, Quorum};
 use crate::checker::Checker;
 use crate::disk::Disk;
 use crate::network::{ConnectionId, Network, Side};
-use crate::node::{Clock, Node};
+use crate::node::{Clock, Node, Server};
 use crate::plan::{Plan, server};
 use crate::queue::{MILLI, Micros, Queue, SECOND};
 use crate::random::Random;
@@ -252,11 +252,18 @@ impl Cluster {
 
     fn is_settled(&self) -> bool {
         let committed = self.checker.committed();
-        self.clients.iter().all(|client| client.in_flight.is_empty())
-            && self.nodes.iter().all(|node| {
-                let server = node.server.as_ref();
-                server.is_some_and(|it| it.serving.is_some() && it.place == committed)
-            })
+        let leads = |it: &Server| it.is_leading().then_some(it.serving).flatten();
+        let leader = self.nodes.iter().filter_map(|node| node.server.as_ref()).find_map(leads);
+        let is_in_place = |node: &Node| {
+            let server = node.server.as_ref();
+            let is_there =
+                server.is_some_and(|it| it.serving.is_some() && it.place == committed);
+            // COMPAT: one that has promised a greater epoch waits for the next election.
+            is_there || leader.is_some_and(|epoch| node.disk.accepted() > epoch)
+        };
+        leader.is_some()
+            && self.clients.iter().all(|client| client.in_flight.is_empty())
+            && self.nodes.iter().all(is_in_place)
     }
 
     fn on_event(&mut self, event: Event) {

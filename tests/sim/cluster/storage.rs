@@ -157,7 +157,9 @@ impl Cluster {
         let disk = &mut self.nodes[node].disk;
         match storage {
             Storage::Truncating { to } => {
-                assert!(disk.truncate(to, usize::MAX), "the log cannot be cut after {to}");
+                if !disk.truncate(to, usize::MAX) {
+                    return self.feed(node, Input::NotRebuilt); // no snapshot reaches so far back
+                }
             }
             Storage::Installing(snapshot) => disk.install(&snapshot),
             Storage::Receiving { .. } => unreachable!("a stream is installed when it is there"),

@@ -1,6 +1,7 @@
 //! One history: nodes, clients, the network between them, and time, which jumps from event to
 //! event. The same plan and seed make the same history.
 
+mod conduct;
 mod faults;
 mod links;
 mod outputs;
@@ -297,7 +298,9 @@ impl Cluster {
             Event::Stored(node, life) if self.lives(node, life) => self.on_stored(node),
             Event::LogRead(node, life, read) if self.lives(node, life) => {
                 let LogRead { link, from, upto, bytes_max } = *read;
-                let history = self.nodes[node].disk.read(from, upto, bytes_max);
+                let is_flushed_only = self.random.one_in(2);
+                let disk = &self.nodes[node].disk;
+                let history = disk.read(from, upto, bytes_max, is_flushed_only);
                 self.feed(node, Input::LogRead { link, history });
             }
             Event::Snapshot(node, life) if self.lives(node, life) => self.on_snapshot(node),

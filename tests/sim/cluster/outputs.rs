@@ -90,7 +90,10 @@ impl Cluster {
                 self.queue.plan_in(delay, event);
             }
             Output::Send(link, packet) => self.send_packet(node, link, &packet),
-            Output::Close(link, _) => self.close_link(node, link),
+            Output::Close(link, why) => {
+                self.check_why(node, &why);
+                self.close_link(node, link);
+            }
             Output::Append(proposal) => self.append(node, &proposal),
             Output::Commit(proposal) => self.apply(node, &proposal),
             Output::Persist(what) => self.persist(node, what),
@@ -107,7 +110,10 @@ impl Cluster {
             }
             Output::Pass { link, packet } => self.tasks.push_back(Task::Passed(link, packet)),
             Output::Serve { epoch, to_clients } => self.serve(node, epoch, to_clients),
-            Output::Rest(_) => self.rest(node),
+            Output::Rest(why) => {
+                self.check_why(node, &why);
+                self.rest(node);
+            }
         }
     }
 
@@ -130,6 +136,7 @@ impl Cluster {
 
     fn notify(&mut self, node: usize, to: usize, ballot: Ballot) {
         let Some((id, side)) = self.nodes[node].server().election[to] else { return };
+        self.check_vote(node, &ballot);
         let Ballot { state, vote, version } = ballot;
         let config = Some(Cow::Borrowed(CONFIG));
         let notification = Notification { state, vote, version, config };
@@ -138,7 +145,7 @@ impl Cluster {
 
     pub(super) fn send_packet(&mut self, node: usize, link: LinkId, packet: &Packet) {
         let Some((id, side)) = self.nodes[node].server().links.get(&link).copied() else { return };
-        self.check_sync(node, link, packet);
+        self.check_said(node, link, packet);
         self.send(id, side, |bytes| packet.encode(bytes));
     }
 
@@ -150,6 +157,7 @@ impl Cluster {
     }
 
     fn append(&mut self, node: usize, proposal: &Proposal) {
+        self.check_counter(node, proposal);
         let disk = &mut self.nodes[node].disk;
         let (zxid, record) = (proposal.zxid, &proposal.record);
         let place = self.checker.histories.extend(disk.appended(), zxid, record);

@@ -93,6 +93,8 @@ impl Cluster {
             touched: Default::default(),
             syncs_due: Default::default(),
             commits_sent: Default::default(),
+            opened: Default::default(),
+            synced: Place::START,
         }
     }
 

@@ -222,7 +222,7 @@ impl Leader {
         };
         check(info, context).map_err(Why::Refused)?;
         let server = info.server.unwrap_or_else(|| self.name());
-        self.replace(server, context);
+        self.replace(server, context)?;
         let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
         link.server = Some(server);
         link.membership = membership;
@@ -240,12 +240,16 @@ impl Leader {
         name
     }
 
-    /// A learner that has come anew has left its old link, whether that is known yet or not.
-    fn replace(&mut self, server: ServerId, context: &mut Context<'_>) {
+    /// A learner that has come anew has left its old link, whether that is known yet or not; but
+    /// one that answers pings on it has not, and another server has its id.
+    fn replace(&mut self, server: ServerId, context: &mut Context<'_>) -> Result<(), Why> {
         let old = self.links.iter().find(|(_, link)| link.server == Some(server));
-        if let Some(old) = old.map(|(id, _)| *id) {
-            self.close(old, Why::Replaced(server), context);
+        let Some((id, link)) = old else { return Ok(()) };
+        if link.is_lively(context) {
+            return Err(Why::Refused(Refusal::Taken(server)));
         }
+        self.close(*id, Why::Replaced(server), context);
+        Ok(())
     }
 
     /// `ACKEPOCH`.

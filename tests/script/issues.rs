@@ -5,9 +5,11 @@
 
 use ringkeeper::ids::{Epoch, ServerId, Zxid};
 use ringkeeper::wire::election::PeerState;
-use ringkeeper::wire::quorum::Packet;
+use ringkeeper::wire::quorum::{LearnerInfo, Packet};
 use ringkeeper::zab::election::Output as Elected;
-use ringkeeper::zab::{Input, LinkId, Mutation, Mutations, Output, Proposal, Standing};
+use ringkeeper::zab::{
+    Input, LinkId, Mutation, Mutations, Output, Proposal, Refusal, Standing, Why,
+};
 
 use crate::ensemble::Ensemble;
 use crate::lone::{
@@ -359,7 +361,7 @@ fn acks_of_what_is_cut_off_count_no_more() {
         leader.step(Input::LinkDown(LinkId(2)));
         let link = LinkId(21);
         leader.step(Input::LinkUp(link));
-        let info = ringkeeper::wire::quorum::LearnerInfo {
+        let info = LearnerInfo {
             server: Some(ServerId(2)),
             protocol: Some(0x1_0000),
             config_version: Some(0),
@@ -496,24 +498,39 @@ fn zookeeper_3537_who_has_left_its_leader_does_not_answer_for_it() {
     assert!(looks.iter().any(is_said), "and then says what it wants itself: {looks:?}");
 }
 
+/// The one that is there stays; it is replaced only when it is not heard of any more.
 #[test]
-fn two_servers_with_one_id_cost_their_links_and_nothing_else() {
+fn a_second_server_with_one_id_is_refused() {
     let mut leader = Lone::serving(3, &[1], Mutations::NONE);
-    let link = LinkId(50);
-    leader.step(Input::LinkUp(link));
-    let info = ringkeeper::wire::quorum::LearnerInfo {
-        server: Some(ServerId(1)),
-        protocol: Some(0x1_0000),
-        config_version: Some(0),
+    let come = |leader: &mut Lone, link: LinkId, server: i64| {
+        leader.step(Input::LinkUp(link));
+        let (protocol, config_version) = (Some(0x1_0000), Some(0));
+        let info = LearnerInfo { server: Some(ServerId(server)), protocol, config_version };
+        leader.hears(link, Packet::FollowerInfo { accepted: Epoch(2), info }).swap_remove(0)
     };
-    let replaced = leader.hears(link, Packet::FollowerInfo { accepted: Epoch(2), info });
-    assert!(matches!(replaced[0], Output::Close(LinkId(1), _)), "{replaced:?}");
-    let link = LinkId(51);
-    leader.step(Input::LinkUp(link));
-    let info = ringkeeper::wire::quorum::LearnerInfo { server: Some(ServerId(3)), ..info };
-    let refused = leader.hears(link, Packet::FollowerInfo { accepted: Epoch(2), info });
-    assert!(matches!(refused[..], [Output::Close(LinkId(51), _)]), "its own id: {refused:?}");
+    let taken = Why::Refused(Refusal::Taken(ServerId(1)));
+    assert_eq!(come(&mut leader, LinkId(50), 1), Output::Close(LinkId(50), taken));
+    let own = Why::Refused(Refusal::MyId(ServerId(3)));
+    assert_eq!(come(&mut leader, LinkId(51), 3), Output::Close(LinkId(51), own));
+    leader.now += 1000;
+    let replaced = Why::Replaced(ServerId(1));
+    assert_eq!(come(&mut leader, LinkId(52), 1), Output::Close(LinkId(1), replaced));
     assert_eq!(leader.zab.state(), PeerState::Leading);
+}
+
+/// A leader whose machine is gone while it sends a snapshot breaks no connection.
+#[test]
+fn a_snapshot_that_gets_stuck_is_not_waited_for() {
+    let mut learner = Lone::following(3, Mutations::NONE);
+    learner.hears(UP, Packet::LeaderInfo { epoch: Epoch(2), protocol: 0x1_0000 });
+    learner.persisted(ACCEPTED);
+    learner.hears(UP, Packet::Snap { zxid: old(9) });
+    learner.now = 9000;
+    learner.step(Input::SnapshotMoved(UP));
+    assert_eq!(learner.at(18_000), [], "it gets on");
+    let silent = Why::Silent { limit_ms: 10_000 };
+    assert_eq!(learner.at(19_000), [Output::Rest(silent.clone()), Output::Close(UP, silent)]);
+    assert!(learner.step(Input::NotRebuilt).iter().any(is_said));
 }
 
 #[test]

@@ -68,16 +68,18 @@ impl State {
         }
     }
 
-    /// Whether the leader is to speak, and not this server's disk.
+    /// Whether the leader is to speak, and not this server's disk. A snapshot is taken and put in
+    /// place within the time in which its leader waits for the ack.
     const fn is_listening(&self) -> bool {
         match self {
             Self::Discovering
             | Self::Choosing { .. }
+            | Self::Rebuilding { cut_to: None, .. }
             | Self::Receiving { .. }
             | Self::Settling { .. }
             | Self::Broadcast { .. } => true,
             Self::Promising { .. }
-            | Self::Rebuilding { .. }
+            | Self::Rebuilding { cut_to: Some(_), .. }
             | Self::Flushing { .. }
             | Self::Keeping { .. }
             | Self::Left => false,

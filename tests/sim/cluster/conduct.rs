@@ -77,7 +77,10 @@ impl Cluster {
             Why::Fault(fault) => {
                 !matches!(fault, PeerFault::StaleEpoch { .. } | PeerFault::TooMuch { .. })
             }
-            Why::Refused(refusal) => !matches!(refusal, Refusal::HistoryAhead { .. }),
+            // One that comes back may find its old connection still there.
+            Why::Refused(refusal) => {
+                !matches!(refusal, Refusal::HistoryAhead { .. } | Refusal::Taken(_))
+            }
             _ => false,
         };
         assert!(!is_unjust, "node {} complains of a correct peer: {why}", node + 1);

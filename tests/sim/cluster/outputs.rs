@@ -136,7 +136,9 @@ impl Cluster {
 
     fn notify(&mut self, node: usize, to: usize, ballot: Ballot) {
         let Some((id, side)) = self.nodes[node].server().election[to] else { return };
-        self.check_vote(node, &ballot);
+        if to < self.plan.voters {
+            self.check_vote(node, &ballot); // others are told of the last election
+        }
         let Ballot { state, vote, version } = ballot;
         let config = Some(Cow::Borrowed(CONFIG));
         let notification = Notification { state, vote, version, config };

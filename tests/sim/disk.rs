@@ -307,21 +307,8 @@ impl Disk {
 
     /// History out of the log, for a learner: from the last txn that is not after `from` to `upto`;
     /// `None` if the log does not reach back so far, or there is too much.
-    /// A reader of the files may see what is not flushed, or may not.
-    pub fn read(
-        &self,
-        from: Zxid,
-        upto: Zxid,
-        bytes_max: usize,
-        is_flushed_only: bool,
-    ) -> Option<Vec<Proposal>> {
-        let mut logs = self.log_bytes();
-        if is_flushed_only {
-            for (seen, log) in logs.iter_mut().zip(&self.logs) {
-                seen.bytes = &log.bytes[..log.flushed];
-            }
-            logs.retain(|log| log.bytes.len() > FILE_HEADER.len());
-        }
+    pub fn read(&self, from: Zxid, upto: Zxid, bytes_max: usize) -> Option<Vec<Proposal>> {
+        let logs = self.log_bytes();
         let begin = logs.iter().rposition(|log| log.first <= from)?;
         let mut history = Vec::new();
         let mut bytes = 0;

@@ -152,6 +152,8 @@ pub struct Server {
     pub syncs_due: BTreeMap<LinkId, VecDeque<SyncDue>>,
     /// As a leader: the last commit sent on each link.
     pub commits_sent: BTreeMap<LinkId, Zxid>,
+    /// As a leader with holes: what was left out on each link.
+    pub left_out: BTreeMap<LinkId, Zxid>,
     /// As a learner: the epoch that its leader opens.
     pub opened: Epoch,
     /// As a learner: what was logged when all of the leader's history had come.

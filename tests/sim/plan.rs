@@ -29,6 +29,8 @@ pub struct Plan {
     pub reads_log: bool,
     /// Zxids of an epoch, so that some epochs end for want of them.
     pub counter_max: u32,
+    /// Leaders leave out a txn now and then, as those of ZooKeeper 3.9.3 do (ZOOKEEPER-4925).
+    pub has_holes: bool,
     /// Between two faults, on average; `None` without any.
     pub fault_every: Option<Micros>,
     /// A client thinks this long between operations, on average.
@@ -65,6 +67,7 @@ impl Plan {
             recent_max: *random.pick(&[1, 10, 50, 500]),
             reads_log: !random.one_in(4),
             counter_max: *random.pick(&[u32::MAX - 1, u32::MAX - 1, 300]),
+            has_holes: random.one_in(8),
             fault_every: Some(*random.pick(&[SECOND / 2, 2 * SECOND, 5 * SECOND, 20 * SECOND])),
             think: *random.pick(&[5 * MILLI, 20 * MILLI, 100 * MILLI]),
             chaos: seconds * SECOND,
@@ -96,6 +99,7 @@ impl Plan {
             recent_max: 500,
             reads_log: true,
             counter_max: u32::MAX - 1,
+            has_holes: false,
             fault_every: None,
             think: 20 * MILLI,
             chaos: seconds * SECOND,

@@ -4,7 +4,7 @@ use ringkeeper::ids::{Epoch, Zxid};
 use ringkeeper::wire::election::PeerState;
 use ringkeeper::wire::quorum::Packet;
 use ringkeeper::zab::election::Ballot;
-use ringkeeper::zab::{LinkId, PeerFault, Proposal, Refusal, Why};
+use ringkeeper::zab::{EpochRecord, LinkId, PeerFault, Proposal, Refusal, Why};
 
 use super::Cluster;
 
@@ -42,6 +42,19 @@ impl Cluster {
         }
     }
 
+    /// A learner enters an epoch with the history that it begins with (ZOOKEEPER-4643).
+    pub(super) fn check_epoch(&self, node: usize, what: EpochRecord) {
+        let it = &self.nodes[node];
+        let (EpochRecord::Current(epoch), Some(server)) = (what, &it.server) else { return };
+        assert!(
+            server.zab.state() == PeerState::Leading
+                || self.checker.histories.is_prefix(server.synced, it.disk.durable()),
+            "node {} enters epoch {} before its disk has the history of it",
+            node + 1,
+            epoch.0
+        );
+    }
+
     /// Takes note of what a learner will have to have on its disk.
     pub(super) fn note_heard(&mut self, node: usize, link: LinkId, packet: &Packet) {
         self.note_sync(node, link, packet);
@@ -74,9 +87,9 @@ impl Cluster {
     /// All servers are correct here: none has a reason to say that another is not.
     pub(super) fn check_why(&self, node: usize, why: &Why) {
         let is_unjust = match why {
-            Why::Fault(fault) => {
-                !matches!(fault, PeerFault::StaleEpoch { .. } | PeerFault::TooMuch { .. })
-            }
+            Why::Fault(PeerFault::StaleEpoch { .. } | PeerFault::TooMuch { .. }) => false,
+            Why::Fault(PeerFault::Gap { .. }) => !self.plan.has_holes,
+            Why::Fault(_) => true,
             // One that comes back may find its old connection still there.
             Why::Refused(refusal) => {
                 !matches!(refusal, Refusal::HistoryAhead { .. } | Refusal::Taken(_))
@@ -84,6 +97,29 @@ impl Cluster {
             _ => false,
         };
         assert!(!is_unjust, "node {} complains of a correct peer: {why}", node + 1);
+    }
+
+    /// Whether a leader with holes leaves this out: a txn, with its commit, between two of its epoch
+    /// that are committed.
+    pub(super) fn leaves_out(&mut self, node: usize, link: LinkId, packet: &Packet) -> bool {
+        if !self.plan.has_holes {
+            return false;
+        }
+        let committed = self.checker.histories.zxid(self.checker.committed());
+        let is_hole = self.is_chaos && self.random.one_in(200);
+        let left_out = &mut self.nodes[node].server().left_out;
+        match packet {
+            Packet::Proposal { zxid, .. } => {
+                let is_between = zxid.epoch() == committed.epoch() && *zxid < committed;
+                let is_left_out = is_hole && is_between && zxid.counter() > 1;
+                if is_left_out {
+                    left_out.insert(link, *zxid);
+                }
+                is_left_out
+            }
+            Packet::Commit { zxid } => left_out.get(&link) == Some(zxid),
+            _ => false,
+        }
     }
 
     /// Each epoch has only so many txns, each with the next number.

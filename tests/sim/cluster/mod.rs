@@ -298,9 +298,13 @@ impl Cluster {
             Event::Stored(node, life) if self.lives(node, life) => self.on_stored(node),
             Event::LogRead(node, life, read) if self.lives(node, life) => {
                 let LogRead { link, from, upto, bytes_max } = *read;
-                let is_flushed_only = self.random.one_in(2);
-                let disk = &self.nodes[node].disk;
-                let history = disk.read(from, upto, bytes_max, is_flushed_only);
+                let mut history = self.nodes[node].disk.read(from, upto, bytes_max);
+                if self.random.one_in(4)
+                    && let Some(history) = &mut history
+                {
+                    // A reader of files need not see their very end.
+                    history.truncate(history.len() - self.random.below(3).min(history.len()));
+                }
                 self.feed(node, Input::LogRead { link, history });
             }
             Event::Snapshot(node, life) if self.lives(node, life) => self.on_snapshot(node),

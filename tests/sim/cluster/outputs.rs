@@ -147,6 +147,9 @@ impl Cluster {
 
     pub(super) fn send_packet(&mut self, node: usize, link: LinkId, packet: &Packet) {
         let Some((id, side)) = self.nodes[node].server().links.get(&link).copied() else { return };
+        if self.leaves_out(node, link, packet) {
+            return;
+        }
         self.check_said(node, link, packet);
         self.send(id, side, |bytes| packet.encode(bytes));
     }
@@ -191,6 +194,7 @@ impl Cluster {
     }
 
     fn persist(&mut self, node: usize, what: EpochRecord) {
+        self.check_epoch(node, what);
         let takes = self.disk_takes(node);
         let it = &mut self.nodes[node];
         // One after another, in the order in which they were asked for.

@@ -93,6 +93,7 @@ impl Cluster {
             touched: Default::default(),
             syncs_due: Default::default(),
             commits_sent: Default::default(),
+            left_out: Default::default(),
             opened: Default::default(),
             synced: Place::START,
         }

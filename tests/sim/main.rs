@@ -15,6 +15,15 @@
     unreachable_pub,
     reason = "a test"
 )]
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "checks look at a few kinds of packet, of many; what drives the core names them all"
+)]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "counts of nodes, and microseconds of a short history"
+)]
 
 mod checker;
 mod cluster;

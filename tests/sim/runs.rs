@@ -247,7 +247,7 @@ fn play_asked_for(options: &Options) -> (u64, u64) {
     let tally = if let Some(seed) = number("--seed") {
         play_seeds(std::iter::once(seed), options, |_| true)
     } else if let Some(limit) = number::<i64>("--for") {
-        let first = number("--first").unwrap_or_else(|| clock_seed());
+        let first = number("--first").unwrap_or_else(clock_seed);
         println!("fresh seeds from {first} on, for {limit} s");
         let seeds = FIXED.chain(first..);
         play_seeds(seeds, options, |tally| tally.failed < 5 && clock.now().0 < limit * 1000)

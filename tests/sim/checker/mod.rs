@@ -209,7 +209,7 @@ impl Checker {
     }
 
     /// What a txn left in a tree beside its changes.
-    pub fn check_sessions(&self, node: usize, tree: &Tree, record: &Record<'_>) {
+    pub fn check_sessions(node: usize, tree: &Tree, record: &Record<'_>) {
         let session = record.header.session;
         let is_known = |of: SessionId| tree.session_timeout(of).is_some();
         match &record.txn {
@@ -229,7 +229,7 @@ impl Checker {
     }
 
     /// All ephemerals of a tree that was loaded.
-    pub fn check_owners(&self, node: usize, tree: &Tree) {
+    pub fn check_owners(node: usize, tree: &Tree) {
         for session in tree.sessions_with_ephemerals() {
             assert!(
                 tree.session_timeout(session).is_some(),

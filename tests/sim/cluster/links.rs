@@ -161,8 +161,11 @@ impl Cluster {
                 }
             }
             Port::Quorum => {
-                self.nodes[node].server().links.remove(&link);
                 self.say(node, || format!("the connection to n{} is gone", peer + 1));
+                let is_known = self.nodes[node].server().links.remove(&link).is_some();
+                if !is_known && side == Side::Dialer {
+                    return self.feed(node, Input::LeaderUnreachable); // it did not know yet
+                }
                 self.feed(node, Input::LinkDown(link));
                 self.stop_receiving(node, link);
             }

@@ -257,8 +257,7 @@ impl Cluster {
         let leader = self.nodes.iter().filter_map(|node| node.server.as_ref()).find_map(leads);
         let is_in_place = |node: &Node| {
             let server = node.server.as_ref();
-            let is_there =
-                server.is_some_and(|it| it.serving.is_some() && it.place == committed);
+            let is_there = server.is_some_and(|it| it.serving.is_some() && it.place == committed);
             // COMPAT: one that has promised a greater epoch waits for the next election.
             is_there || leader.is_some_and(|epoch| node.disk.accepted() > epoch)
         };
@@ -310,7 +309,7 @@ impl Cluster {
             Event::Snapshot(node, life) if self.lives(node, life) => self.on_snapshot(node),
             Event::Start(node, life) => self.start(node, life),
             Event::Ask(wire, ask) => self.on_ask(wire, *ask),
-            Event::Tell(wire, tell) => self.on_tell(wire, *tell),
+            Event::Tell(wire, tell) => self.on_tell(wire, &tell),
             Event::Client(client) => self.on_client(client),
             Event::Fault => self.on_fault(),
             Event::Mend(fault) => self.on_mend(fault),

@@ -106,7 +106,7 @@ impl Cluster {
                     return;
                 };
                 if self.nodes[node].server().is_leading() {
-                    return self.request(node, server(node), session, xid, op, &body);
+                    return self.request(node, server(node), (session, xid), op, &body);
                 }
                 let op = op.to_wire();
                 let request = Forwarded { session, cxid: xid, op, body, identities: None };
@@ -281,7 +281,7 @@ impl Cluster {
     }
 
     /// A packet of a server's is at its client.
-    pub(super) fn on_tell(&mut self, number: u32, tell: Tell) {
+    pub(super) fn on_tell(&mut self, number: u32, tell: &Tell) {
         let wire = &mut self.wires[number as usize];
         if !wire.is_open[CLIENTS] {
             return;
@@ -289,11 +289,10 @@ impl Cluster {
         let number_of_client = wire.client;
         self.trace.mix(self.queue.now(), 9 + (u64::from(number) << 8));
         let now = self.queue.now();
-        self.trace.say(now, format_args!("c{number_of_client}"), || {
-            format!("on {number}: {tell:?}")
-        });
+        self.trace
+            .say(now, format_args!("c{number_of_client}"), || format!("on {number}: {tell:?}"));
         let client = &mut self.clients[number_of_client];
-        match tell {
+        match *tell {
             Tell::Closed => self.disconnect(number_of_client),
             Tell::Connected(SessionId::NONE) => {
                 client.forget_session();

@@ -1,6 +1,8 @@
 //! What the server around the core does: roles, the tree, sessions, requests on their way to the
 //! leader and their answers.
 
+use std::collections::VecDeque;
+
 use ringkeeper::ids::{Epoch, ServerId, SessionId, Xid, Zxid};
 use ringkeeper::request::prepare::{Author, PrepareConfig, Preparer, Stamp, Standing, Write};
 use ringkeeper::request::session::{Owner, SessionTracker};
@@ -12,6 +14,7 @@ use ringkeeper::wire::{ErrorCode, OpCode};
 use ringkeeper::zab::{Input, LinkId, Proposal};
 
 use super::Cluster;
+use crate::checker::Checker;
 use crate::network::Side;
 use crate::node::{Node, SyncDue};
 use crate::plan::server;
@@ -41,7 +44,7 @@ impl Cluster {
         }
         self.checker.on_serve(node, place, epoch, &disks);
         if let Some(server) = &self.nodes[node].server {
-            self.checker.check_owners(node, &server.tree);
+            Checker::check_owners(node, &server.tree);
         }
     }
 
@@ -80,7 +83,7 @@ impl Cluster {
         server.place = place;
         let is_serving = server.serving.is_some();
         self.checker.on_applied(node, place, &server.tree, disk);
-        self.checker.check_sessions(node, &server.tree, &record);
+        Checker::check_sessions(node, &server.tree, &record);
         self.trace.mix(self.queue.now(), 7 + ((node as u64) << 8) + (zxid.0.cast_unsigned() << 16));
         if is_serving {
             let disks: Vec<_> = self.nodes.iter().map(|node| &node.disk).collect();
@@ -151,7 +154,7 @@ impl Cluster {
             let timeout_ms = body[..].try_into().map(i32::from_be_bytes).expect("four bytes");
             return self.open_session(node, session, timeout_ms, owner);
         }
-        self.request(node, owner, session, cxid, op, body);
+        self.request(node, owner, (session, cxid), op, body);
     }
 
     fn on_revalidate(&mut self, node: usize, link: LinkId, touch: Touch) {
@@ -187,8 +190,7 @@ impl Cluster {
         &mut self,
         node: usize,
         owner: ServerId,
-        session: SessionId,
-        cxid: Xid,
+        (session, cxid): (SessionId, Xid),
         op: OpCode,
         body: &[u8],
     ) {
@@ -261,7 +263,7 @@ impl Cluster {
                 server.commits_sent.insert(link, *zxid);
             }
             Packet::Sync => {
-                let due = server.syncs_due.get_mut(&link).and_then(|due| due.pop_front());
+                let due = server.syncs_due.get_mut(&link).and_then(VecDeque::pop_front);
                 let Some(SyncDue { after }) = due else { panic!("a sync nobody asked for") };
                 let sent = server.commits_sent.get(&link).copied().unwrap_or_default();
                 let committed = self.checker.histories.zxid(self.checker.committed());

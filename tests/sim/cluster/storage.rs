@@ -1,8 +1,9 @@
 //! Slow work of the disks: starts, crashes, cuts, snapshots in both directions.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use ringkeeper::ids::Zxid;
+use ringkeeper::ids::{Epoch, Zxid};
 use ringkeeper::request::prepare::{PrepareConfig, Preparer};
 use ringkeeper::request::session::{SessionIds, SessionTracker};
 use ringkeeper::tree::image::{self, Progress};
@@ -13,7 +14,7 @@ use ringkeeper::zab::{Config, Input, LinkId, Standing, Zab};
 
 use super::outputs::CONFIG;
 use super::{Cluster, Event};
-use crate::checker::Place;
+use crate::checker::{Checker, Place};
 use crate::disk::{Snapshot, encode_image};
 use crate::network::{ConnectionId, Side};
 use crate::node::{Server, Storage};
@@ -27,7 +28,7 @@ impl Cluster {
         }
         let mut recovered = self.nodes[node].disk.recover(&self.checker.histories);
         self.checker.check_tree(node, recovered.place, &recovered.tree);
-        self.checker.check_owners(node, &recovered.tree);
+        Checker::check_owners(node, &recovered.tree);
         let surplus = recovered.recent.len().saturating_sub(self.plan.recent_max);
         recovered.recent.drain(..surplus);
         let last_logged = self.nodes[node].disk.last();
@@ -79,22 +80,22 @@ impl Cluster {
             serving: None,
             is_open: false,
             is_listening: false,
-            links: Default::default(),
+            links: BTreeMap::new(),
             leader: None,
             election: vec![None; self.nodes.len()],
             dialing: 0,
             storage: None,
             image: None,
             txns_since_snapshot: 0,
-            clients: Default::default(),
-            sessions: Default::default(),
-            handshakes: Default::default(),
-            syncs: Default::default(),
-            touched: Default::default(),
-            syncs_due: Default::default(),
-            commits_sent: Default::default(),
-            left_out: Default::default(),
-            opened: Default::default(),
+            clients: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            handshakes: BTreeMap::new(),
+            syncs: VecDeque::new(),
+            touched: BTreeMap::new(),
+            syncs_due: BTreeMap::new(),
+            commits_sent: BTreeMap::new(),
+            left_out: BTreeMap::new(),
+            opened: Epoch(0),
             synced: Place::START,
         }
     }
@@ -170,7 +171,7 @@ impl Cluster {
         let recovered = disk.recover(&self.checker.histories);
         let last = disk.last();
         self.checker.check_tree(node, recovered.place, &recovered.tree);
-        self.checker.check_owners(node, &recovered.tree);
+        Checker::check_owners(node, &recovered.tree);
         let server = self.nodes[node].server();
         server.tree = recovered.tree;
         server.place = recovered.place;

@@ -22,6 +22,7 @@ mod error;
 mod listener;
 mod reactor;
 mod ring;
+mod sleep;
 #[cfg(test)]
 mod tests;
 mod traffic;
@@ -30,6 +31,7 @@ mod waker;
 pub use error::{Features, NetError, Obstacle, OsError};
 pub use listener::Listener;
 pub use reactor::Reactor;
+pub use sleep::Sleep;
 pub use waker::Waker;
 
 /// Names one connection of one [`Reactor`]; never used again, and harmless once stale.

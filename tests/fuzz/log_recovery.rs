@@ -1,5 +1,5 @@
 //! A log as a crash or a bad disk may leave it: recovery says what it found and never panics. An
-//! even first byte: the rest is the file; an odd one: the rest is records, framed as they should be.
+//! even first byte: the rest is the file; an odd one: the rest is records, framed as they must be.
 
 #![no_main]
 

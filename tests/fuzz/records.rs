@@ -1,4 +1,4 @@
-//! Requests, replies and txns: no bytes panic, and what decodes encodes to what decodes to the same.
+//! Requests, replies and txns: no bytes panic, and what decodes encodes to what decodes alike.
 //! The first byte picks the opcode.
 
 #![no_main]

@@ -2,8 +2,8 @@
 //!
 //! `cargo test --test differential -- [--seeds N] [--first SEED] [--ops N] [--left SERVER]
 //! [--right SERVER] [--variant NAME] [--restarts N] [--differences N] [--property NAME=VALUE]`,
-//! where a SERVER is `java39`, `java38`, `ringkeeper`, a command of the same shape, or the address of one
-//! that runs already.
+//! where a SERVER is `java39`, `java38`, `ringkeeper`, a command of the same shape, or the address
+//! of one that runs already.
 //! A difference prints its seed and the command that tells that story again.
 
 #![allow(

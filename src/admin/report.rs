@@ -100,6 +100,8 @@ pub struct Facts {
     pub open_files_max: Option<u64>,
     /// Credentials that were refused.
     pub auth_failed: u64,
+    /// The chance of a handshake to be turned away.
+    pub drop_chance: f64,
     /// `gtmk`, `stmk`: kept and shown, never obeyed.
     pub trace_mask: i64,
     /// Voters, of a quorum member.

@@ -24,6 +24,7 @@ mod error;
 mod listener;
 mod reactor;
 mod ring;
+mod sleep;
 #[cfg(test)]
 mod tests;
 mod traffic;
@@ -33,6 +34,7 @@ pub use connect::{ConnectFailure, Dial};
 pub use error::{Features, NetError, Obstacle, OsError};
 pub use listener::Listener;
 pub use reactor::Reactor;
+pub use sleep::Sleep;
 pub use waker::Waker;
 
 /// Names one connection of one [`Reactor`]; never used again, and harmless once stale.

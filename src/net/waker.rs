@@ -2,46 +2,19 @@
 //! sleeps.
 //!
 //! Any thread. The caller first pushes to a queue, then wakes; the reactor first says that it will
-//! sleep, then looks at the queue. Between the two steps of each stands a sequentially consistent
-//! fence, so at least one of them sees the other's first step, and no push is slept through.
+//! sleep, then looks at the queue ([`Sleep`]).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::error::NetError;
+use super::sleep::Sleep;
 
 /// What adds one to an eventfd, which takes an integer as the machine writes it.
 #[expect(clippy::host_endian_bytes, reason = "the kernel reads a native integer")]
 const ONE: [u8; 8] = 1_u64.to_ne_bytes();
-
-/// The part of the protocol that is only memory, so that a model checker can run it.
-#[derive(Debug, Default)]
-struct Sleep {
-    sleeping: AtomicBool,
-}
-
-impl Sleep {
-    /// Reactor: before it looks at its queues a last time and waits.
-    fn begin(&self) {
-        self.sleeping.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-    }
-
-    /// Reactor: awake again, nobody needs to wake it.
-    fn end(&self) {
-        self.sleeping.store(false, Ordering::Relaxed);
-    }
-
-    /// Waker, after its push: whether it is the one that has to wake the reactor.
-    fn interrupt(&self) -> bool {
-        fence(Ordering::SeqCst);
-        // The load spares the shared line a write while the reactor is awake.
-        self.sleeping.load(Ordering::Relaxed) && self.sleeping.swap(false, Ordering::Relaxed)
-    }
-}
 
 #[derive(Debug)]
 struct Shared {
@@ -82,22 +55,5 @@ impl Waker {
 
     pub(super) fn eventfd(&self) -> BorrowedFd<'_> {
         self.shared.eventfd.as_fd()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_sleeper_is_woken_and_only_once() {
-        let sleep = Sleep::default();
-        assert!(!sleep.interrupt(), "awake at first");
-        sleep.begin();
-        assert!(sleep.interrupt());
-        assert!(!sleep.interrupt(), "the first has seen to it");
-        sleep.begin();
-        sleep.end();
-        assert!(!sleep.interrupt());
     }
 }

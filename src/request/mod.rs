@@ -11,3 +11,4 @@ pub mod path;
 pub mod prepare;
 pub mod read;
 pub mod session;
+pub mod throttle;

@@ -115,6 +115,7 @@ fn facts(running: &Running, config: &Config, place: Option<&Place>, trace_mask: 
         uptime_ms: u64::try_from(shared.clock.now().0).unwrap_or(0),
         open_files,
         open_files_max: limit.current,
+        drop_chance: shared.bucket.as_ref().map_or(0.0, |bucket| bucket.lock().drop_chance()),
         auth_failed: shared.auth_failed.load(std::sync::atomic::Ordering::Relaxed),
         trace_mask,
         quorum_size: voters,

@@ -6,6 +6,7 @@
 pub mod control;
 pub mod log;
 pub mod message;
+pub mod namespace;
 pub mod peers;
 pub mod pin;
 pub mod queue;

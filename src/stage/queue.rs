@@ -5,15 +5,16 @@
 //! reaches the client's socket and nothing is lost.
 //!
 //! INVARIANT: a reader that is about to sleep first says so, then looks into its queues once more;
-//! a sender first pushes, then looks whether the reader sleeps. With both sequentially consistent
-//! one of the two sees the other, so no message is slept through.
+//! a sender first pushes, then looks whether the reader sleeps. One of the two sees the other, so
+//! no message is slept through ([`Sleep`]).
 
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
+
+use crate::net::Sleep;
 
 /// Wakes a thread that may be asleep.
 pub trait Bell: Send + Sync {
@@ -32,7 +33,7 @@ impl Bell for crate::net::Waker {
 pub struct ParkBell {
     /// Who sleeps by it; set before its first sleep.
     thread: OnceLock<Thread>,
-    asleep: AtomicBool,
+    sleep: Sleep,
 }
 
 impl ParkBell {
@@ -43,22 +44,20 @@ impl ParkBell {
 
     /// Sleeps until rung, or until `timeout`, unless `ready` finds something to do.
     pub fn wait_unless(&self, timeout: Option<Duration>, ready: impl FnOnce() -> bool) {
-        self.asleep.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
+        self.sleep.begin();
         if !ready() {
             match timeout {
                 Some(timeout) => std::thread::park_timeout(timeout),
                 None => std::thread::park(),
             }
         }
-        self.asleep.store(false, Ordering::SeqCst);
+        self.sleep.end();
     }
 }
 
 impl Bell for ParkBell {
     fn ring(&self) {
-        fence(Ordering::SeqCst);
-        if self.asleep.swap(false, Ordering::SeqCst)
+        if self.sleep.interrupt()
             && let Some(thread) = self.thread.get()
         {
             thread.unpark();

@@ -14,6 +14,7 @@ use crate::ids::Millis;
 use crate::metrics::Metrics;
 use crate::request::access::AccessConfig;
 use crate::request::session::TimeoutRange;
+use crate::request::throttle::{Bucket, BucketConfig, CrowdConfig};
 use crate::stage::queue::Bell;
 use crate::stage::service::ServiceCell;
 use crate::tree::Tree;
@@ -53,6 +54,21 @@ pub struct Settings {
     pub reap_per_minute_max: u32,
     /// A container that never had a child goes after this; 0 for never.
     pub container_never_used: Millis,
+    /// `connection_throttle_*`
+    pub bucket: Option<BucketConfig>,
+    /// `request_throttle_*`
+    pub crowd: Option<CrowdConfig>,
+    /// `largeRequest*`
+    pub large_requests: Option<LargeRequests>,
+}
+
+/// How much of large requests may be on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct LargeRequests {
+    /// One with more bytes is large.
+    pub bytes_above: usize,
+    /// Of all large ones.
+    pub bytes_max: usize,
 }
 
 /// Shared by all threads of one server.
@@ -69,6 +85,10 @@ pub struct Shared {
     pub outstanding: AtomicUsize,
     /// Their bytes.
     pub outstanding_bytes: AtomicUsize,
+    /// Those of them that are large; counted where large ones are limited.
+    pub large_bytes: AtomicUsize,
+    /// Tokens for handshakes. Locked at each, where they are limited.
+    pub bucket: Option<Mutex<Bucket>>,
     /// Credentials that were refused.
     pub auth_failed: AtomicU64,
     /// Each shard's watches. Stored under the read side of the tree's lock, read under its write
@@ -97,10 +117,13 @@ impl Shared {
         clock: Clock,
         (failures, control): (SyncSender<Fatal>, Arc<dyn Bell>),
     ) -> Self {
+        let bucket = settings.bucket.clone();
         Self {
             tree: RwLock::new(tree),
             settings,
             service: ServiceCell::default(),
+            bucket: bucket.map(|config| Mutex::new(Bucket::new(config, clock.now()))),
+            large_bytes: AtomicUsize::new(0),
             metrics: Metrics::new(),
             outstanding: AtomicUsize::new(0),
             outstanding_bytes: AtomicUsize::new(0),
@@ -147,6 +170,28 @@ impl Shared {
     /// Whether that time is over.
     pub fn may_snapshot(&self) -> bool {
         self.clock.micros() >= self.snapshots_rest_until.load(Ordering::Relaxed)
+    }
+
+    /// A write of so many bytes is on its way.
+    pub fn add_outstanding(&self, bytes: usize) {
+        self.outstanding.fetch_add(1, Ordering::Relaxed);
+        self.outstanding_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if self.is_large(bytes) {
+            self.large_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// It is answered, or its connection is gone.
+    pub fn remove_outstanding(&self, bytes: usize) {
+        self.outstanding.fetch_sub(1, Ordering::Relaxed);
+        self.outstanding_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if self.is_large(bytes) {
+            self.large_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    fn is_large(&self, bytes: usize) -> bool {
+        self.settings.large_requests.is_some_and(|large| bytes > large.bytes_above)
     }
 
     /// Watches of all shards.

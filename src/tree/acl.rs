@@ -83,6 +83,13 @@ impl AclTable {
         }
     }
 
+    /// Counts a node less while a tree is loaded: nodes to come may have the list.
+    pub(super) fn release_later(&mut self, key: u32) {
+        if key != OPEN_ACL {
+            self.entries[key as usize].nodes -= 1;
+        }
+    }
+
     fn forget(&mut self, key: u32) {
         let entry = self.entries.remove(key as usize);
         if self.by_list.get(&entry.list) == Some(&key) {

@@ -5,6 +5,7 @@
 //! no version, no mzxid, no watch, no digest. Source: `Quotas`, `StatsTrack`, `PathTrie`,
 //! `DataTree.updateQuotaStat`.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -103,16 +104,36 @@ impl<'a> Track<'a> {
 /// The nodes with a quota.
 #[derive(Default)]
 pub(super) struct QuotaRoots {
+    /// Each [`without_blanks`].
     pub(super) paths: BTreeSet<Box<str>>,
 }
 
+/// COMPAT: quotas are looked up without the components of a path that are nothing but spaces: the
+/// quota of `/a/ ` is that of `/a` (`PathTrie.split`).
+fn without_blanks(path: &str) -> Cow<'_, str> {
+    if !path.contains("/ ") {
+        return Cow::Borrowed(path);
+    }
+    let named = path.split('/').filter(|name| !name.trim_matches(' ').is_empty());
+    Cow::Owned(named.flat_map(|name| ["/", name]).collect())
+}
+
 impl QuotaRoots {
+    fn insert(&mut self, root: &str) {
+        self.paths.insert(without_blanks(root).into());
+    }
+
+    fn remove(&mut self, root: &str) {
+        self.paths.remove(&*without_blanks(root));
+    }
+
     /// The deepest of them that is `path` or above it.
     fn deepest(&self, path: &str) -> Option<&str> {
         if self.paths.is_empty() {
             return None;
         }
-        let mut path = path;
+        let path = without_blanks(path);
+        let mut path = &*path;
         while !path.is_empty() {
             if let Some(root) = self.paths.get(path) {
                 return Some(root);
@@ -128,6 +149,22 @@ fn quota_root_of<'a>(node_path: &'a str, name: &str) -> Option<&'a str> {
     let (parent, last) = split(node_path)?;
     let root = parent.strip_prefix(QUOTA_PREFIX)?;
     (last == name && root.starts_with('/')).then_some(root)
+}
+
+/// Whether the node makes `root` one.
+pub(super) fn is_limits_of(node_path: &str, root: &str) -> bool {
+    let named = [quota_root_of(node_path, LIMITS_NAME), loaded_root_of(node_path)];
+    named.into_iter().flatten().any(|named| without_blanks(named) == root)
+}
+
+/// The path that a limits node of a loaded tree is about.
+///
+/// COMPAT: of a limits node below another one the first counts (`DataTree.traverseNode`).
+fn loaded_root_of(node_path: &str) -> Option<&str> {
+    quota_root_of(node_path, LIMITS_NAME)?;
+    let path = node_path.strip_prefix(QUOTA_PREFIX)?;
+    let end = path.find(&format!("/{LIMITS_NAME}"))?;
+    Some(&path[..end]).filter(|root| !root.is_empty())
 }
 
 impl Tree {
@@ -154,7 +191,7 @@ impl Tree {
     /// A node was created.
     pub(super) fn quota_on_create(&mut self, path: &str, data_len: usize) {
         if let Some(root) = quota_root_of(path, LIMITS_NAME) {
-            self.quotas.paths.insert(root.into());
+            self.quotas.insert(root);
         }
         if let Some(root) = quota_root_of(path, STATS_NAME) {
             self.recount_quota(root);
@@ -165,7 +202,7 @@ impl Tree {
     /// A node was deleted.
     pub(super) fn quota_on_delete(&mut self, path: &str, data_len: usize) {
         if let Some(root) = quota_root_of(path, LIMITS_NAME) {
-            self.quotas.paths.remove(root);
+            self.quotas.remove(root);
         }
         self.add_usage(path, -signed(data_len), -1);
     }
@@ -207,6 +244,9 @@ impl Tree {
     }
 
     /// Finds the quotas of a tree that was loaded, and counts their usage anew.
+    ///
+    /// COMPAT: a limits node with children makes no quota here, though it made one when it was
+    /// created: what counts after a restart depends on the snapshot (`DataTree.traverseNode`).
     pub(super) fn load_quotas(&mut self) {
         let mut stack: Vec<NodeId> = self.find_id(QUOTA_PREFIX).into_iter().collect();
         let mut roots = BTreeSet::new();
@@ -214,13 +254,14 @@ impl Tree {
             let node = self.node(id);
             stack.extend(node.child_ids());
             if node.child_count() == 0 {
-                roots.extend(quota_root_of(&node.path, LIMITS_NAME).map(Box::from));
+                roots.extend(loaded_root_of(&node.path).map(str::to_owned));
             }
         }
+        self.quotas = QuotaRoots::default();
         for root in &roots {
             self.recount_quota(root);
+            self.quotas.insert(root);
         }
-        self.quotas = QuotaRoots { paths: roots };
     }
 }
 
@@ -277,6 +318,11 @@ mod tests {
             ("/ab", None),
             ("/", None),
             ("", None),
+            ("/a/ /b/  /c", Some("/a/b")),
+            ("/ /a", Some("/a")),
+            ("/ ", None),
+            ("/a b", None),
+            ("/a/ b", Some("/a")),
         ];
         for (path, root) in cases {
             assert_eq!(roots.deepest(path), root, "{path}");
@@ -294,6 +340,11 @@ mod tests {
         ];
         for (path, root) in cases {
             assert_eq!(quota_root_of(path, LIMITS_NAME), root, "{path}");
+            assert_eq!(loaded_root_of(path), root, "{path}");
         }
+        let nested = "/zookeeper/quota/a/zookeeper_limits/zookeeper_limits";
+        assert_eq!(quota_root_of(nested, LIMITS_NAME), Some("/a/zookeeper_limits"));
+        assert_eq!(loaded_root_of(nested), Some("/a"));
+        assert_eq!(loaded_root_of("/zookeeper/quota/zookeeper_limits/x/zookeeper_limits"), None);
     }
 }

@@ -408,7 +408,7 @@ impl<'a> Request<'a> {
             OpCode::Sync => Self::Sync { path: r.string()? },
             OpCode::Ping => Self::Ping,
             OpCode::Check => Self::Check { path: lenient_path(r)?, version: r.i32()? },
-            OpCode::Multi => Self::Multi(multi::decode(r)?),
+            OpCode::Multi => Self::Multi(multi::decode_writes(r)?),
             OpCode::MultiRead => Self::MultiRead(multi::decode_reads(r)?),
             OpCode::Reconfig => Self::Reconfig(Reconfig {
                 joining: r.string()?,

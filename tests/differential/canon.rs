@@ -11,7 +11,7 @@ use ringkeeper::wire::{Acl, OpCode, Reader, Stat};
 use crate::op::{Op, hex};
 
 /// What one server's answers are relative to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Names {
     /// The last zxid before the run.
     pub base: i64,

@@ -111,6 +111,9 @@ impl Generator {
         for _ in 0..=self.random.below(3) {
             path.push('/');
             path.push_str(self.random.pick::<&str>(NAMES));
+            if self.random.one_in(60) {
+                path.push_str("/ "); // quotas do not see such a component
+            }
         }
         path
     }
@@ -121,6 +124,9 @@ impl Generator {
         if self.random.one_in(2) {
             path.push('/');
             path.push_str(self.random.pick::<&str>(&NAMES[..2]));
+        }
+        if self.random.one_in(40) {
+            path.push_str(self.random.pick::<&str>(&["/ ", "/zookeeper_limits"]));
         }
         match self.random.below(5) {
             0 | 1 => path.push_str("/zookeeper_limits"),

@@ -1,8 +1,9 @@
 //! The differential test: the same seeded story told to two servers, every answer compared.
 //!
 //! `cargo test --test differential -- [--seeds N] [--first SEED] [--ops N] [--left SERVER]
-//! [--right SERVER] [--variant NAME] [--restarts N] [--differences N]`, where a SERVER is `java39`,
-//! `java38`, `ringkeeper`, a command of the same shape, or the address of one that runs already.
+//! [--right SERVER] [--variant NAME] [--restarts N] [--differences N] [--property NAME=VALUE]`,
+//! where a SERVER is `java39`, `java38`, `ringkeeper`, a command of the same shape, or the address
+//! of one that runs already.
 //! A difference prints its seed and the command that tells that story again.
 
 #![allow(
@@ -58,7 +59,10 @@ const VARIANTS: &[Variant] = &[
 ];
 
 /// Reaping has a test of its own; here its moment would be chance. Durability has one too.
+/// Snapshots are frequent, so that a restart loads one, and logs small, because they are copied.
 const PROPERTIES: &[(&str, &str)] = &[
+    ("zookeeper.snapCount", "2000"),
+    ("zookeeper.preAllocSize", "4096"),
     ("znode.container.checkIntervalMs", "100000000"),
     ("zookeeper.forceSync", "no"),
     ("zookeeper.DigestAuthenticationProvider.superDigest", "super:D/InIHSb7yEEbrWz8b9l71RjZJU="),
@@ -74,6 +78,8 @@ struct Options {
     left: String,
     right: String,
     variant: Option<String>,
+    /// For both servers, besides the variant's.
+    properties: Vec<(String, String)>,
 }
 
 fn options() -> Result<Options, String> {
@@ -86,6 +92,7 @@ fn options() -> Result<Options, String> {
         left: "java39".to_owned(),
         right: "ringkeeper".to_owned(),
         variant: None,
+        properties: Vec::new(),
     };
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--nocapture");
     while let Some(name) = args.next() {
@@ -100,6 +107,10 @@ fn options() -> Result<Options, String> {
             "--left" => options.left = value,
             "--right" => options.right = value,
             "--variant" => options.variant = Some(value),
+            "--property" => {
+                let (name, value) = value.split_once('=').ok_or("--property wants NAME=VALUE")?;
+                options.properties.push((name.to_owned(), value.to_owned()));
+            }
             _ => return Err(format!("unknown option {name}")),
         }
     }
@@ -122,6 +133,9 @@ fn start_sides(options: &Options, variant: &Variant, dir: &std::path::Path) -> [
             spec = spec.config(line);
         }
         for (name, value) in PROPERTIES.iter().chain(variant.properties) {
+            spec = spec.property(name, value);
+        }
+        for (name, value) in &options.properties {
             spec = spec.property(name, value);
         }
         let unique = format!("{target}-{}", support::process::free_port()).replace('/', "_");

@@ -1,5 +1,6 @@
 //! One of the two servers: its process if it is ours to run, its connections, what it said.
 
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,6 +14,7 @@ use ringkeeper::wire::{Reader, Writer, frame};
 use crate::canon::{Names, Said, named};
 use crate::op::{Op, hex};
 use crate::support::client::{Connection, is_closed, new_session};
+use crate::support::process::copy_tree;
 use crate::support::{Server, ServerSpec};
 
 /// How long a server may take to close a connection it has no more use for.
@@ -95,6 +97,30 @@ impl Side {
             started,
             out: Vec::new(),
         })
+    }
+
+    /// Has the other's files, and with them its sessions and its zxids, in place of its own.
+    pub fn take_over(&mut self, giver: &Self) -> io::Result<()> {
+        let (Some(server), Some(other)) = (&self.server, &giver.server) else { return Ok(()) };
+        fs::remove_dir_all(&server.data)?;
+        copy_tree(&other.data, &server.data)?;
+        self.names = giver.names.clone();
+        self.last_zxid = giver.last_zxid;
+        for (slot, given) in self.slots.iter_mut().zip(&giver.slots) {
+            (slot.session, slot.password) = (given.session, given.password);
+        }
+        Ok(())
+    }
+
+    /// Every replayed txn was compared with the digest that the log has of it.
+    pub fn no_digest_mismatch(&self) -> Result<(), String> {
+        let Some(server) = &self.server else { return Ok(()) };
+        let text = server.word("mntr").map_err(|err| format!("mntr of {}: {err}", self.name))?;
+        let line = text.lines().find(|line| line.starts_with("zk_digest_mismatches_count"));
+        match line.and_then(|line| line.split('\t').nth(1)) {
+            Some("0") => Ok(()),
+            _ => Err(format!("digests of {} after a restart: {line:?}", self.name)),
+        }
     }
 
     /// Connects the slot as `hello` says; `behind` follows in the same packet.

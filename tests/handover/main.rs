@@ -22,7 +22,7 @@ use std::process::{Command, ExitCode};
 
 use crate::content::{Content, dump};
 use crate::support::cases::Case;
-use crate::support::process::scratch;
+use crate::support::process::{copy_tree, scratch};
 use crate::support::{Client, Server, ServerSpec};
 
 struct Context {
@@ -78,19 +78,6 @@ fn spec(name: &str, properties: &[(&str, &str)]) -> ServerSpec {
     spec
 }
 
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_tree(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 fn leave(server: &mut Server, how: Leave) {
     match how {
         Leave::Stop => {
@@ -114,7 +101,7 @@ fn chain(context: &mut Context, names: &[&str], how: Leave, properties: &[(&str,
     for (turn, name) in names.iter().enumerate() {
         let dir = base.join(format!("{turn}-{name}"));
         if let Some(data) = &data {
-            copy_tree(data, &dir.join("data"));
+            copy_tree(data, &dir.join("data")).expect("a copy");
         }
         let mut server = Server::start(spec(name, properties), &dir).expect("a start");
         println!("  {name} on the data of {}", if turn == 0 { "nobody" } else { names[turn - 1] });

@@ -16,6 +16,7 @@ mod frames;
 mod records;
 #[path = "../support/mod.rs"]
 mod support;
+mod throttles;
 
 use std::process::ExitCode;
 
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         }
     };
     let mut context = Context { dir, name, server, count: 0 };
-    let cases = [frames::CASES, records::CASES, crowds::CASES, farewells::CASES].concat();
+    let cases =
+        [frames::CASES, records::CASES, crowds::CASES, throttles::CASES, farewells::CASES].concat();
     support::cases::run(&mut context, &cases)
 }

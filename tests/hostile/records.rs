@@ -127,6 +127,14 @@ fn null_paths(context: &mut Context) {
     for op in [5, 7] {
         assert_eq!(ask(&mut client, op, &body).header.err, BAD_ARGUMENTS, "opcode {op}");
     }
+    // in a multi a null path of any step
+    for op in [5_i32, 13] {
+        let mut steps = op.to_be_bytes().to_vec();
+        steps.extend([0, 0xff, 0xff, 0xff, 0xff]); // not the end
+        steps.extend(&body[..if op == 5 { 12 } else { 8 }]); // null, empty data, version 0
+        steps.extend([0xff, 0xff, 0xff, 0xff, 1, 0xff, 0xff, 0xff, 0xff]);
+        assert_eq!(ask(&mut client, 14, &steps).header.err, MARSHALLING, "a multi of {op}");
+    }
     // any list of setWatches may not be null
     let mut body = vec![0; 8];
     body.extend([0xff; 12]);

@@ -44,7 +44,7 @@ fn gauges(facts: &Facts, readings: &Readings, sink: &mut impl FnMut(&str, Value)
         ("approximate_data_size", facts.data_bytes.into()),
         ("auth_failed_count", facts.auth_failed.into()),
         ("avg_latency", Value::Real(readings.latency.average())),
-        ("connection_drop_probability", Value::Real(0.0)),
+        ("connection_drop_probability", Value::Real(facts.drop_chance)),
         ("ephemerals_count", facts.ephemeral_count.into()),
         ("global_sessions", facts.session_count.into()),
         ("last_client_response_size", response(readings.response_last)),

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::throttle::Stall;
 use crate::ids::{Millis, Xid, Zxid};
 use crate::request::access::Identity;
 use crate::request::order::Order;
@@ -127,6 +128,10 @@ pub(super) struct Client {
     /// Its next write waits for the number of those in flight to fall.
     pub(super) is_held: bool,
     pub(super) stream: Stream,
+    /// Since when the requests that may go on now have waited for a write of their connection.
+    pub(super) waiting_since_us: Option<u64>,
+    /// Its next request waits for a crowd to pass, or did.
+    pub(super) stall: Option<Stall>,
     /// Events appended since its outbox was last short.
     pub(super) event_bytes: usize,
     pub(super) tally: Tally,
@@ -145,6 +150,8 @@ impl Client {
             is_paused: false,
             is_held: false,
             stream: Stream::Open,
+            waiting_since_us: None,
+            stall: None,
             event_bytes: 0,
             tally: Tally::new(now),
         }

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::client::{Asked, Client, Phase};
 use super::{Close, ConnectionId, Shard};
@@ -59,15 +58,18 @@ impl Shard {
         self.post(id, frame);
         let Some(client) = self.clients.get_mut(&id) else { return };
         let Some(Asked { xid, op, bytes, at_us }) = client.asked.pop_front() else { return };
-        self.parts.shared.outstanding.fetch_sub(1, Ordering::Relaxed);
-        self.parts.shared.outstanding_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.parts.shared.remove_outstanding(bytes);
         let latency_us = self.now_us.saturating_sub(at_us);
         self.recorder.record_advanced(Advanced::Updatelatency, latency_us / 1000);
         self.recorder.request_latency_ms(latency_us / 1000);
         self.recorder.response_bytes(frame.len() as u64);
         client.tally.replied(op, xid, zxid, latency_us, self.now);
         let is_held = std::mem::take(&mut client.is_held);
-        if client.order.answered() || is_held {
+        let is_free = client.order.answered();
+        if is_free && client.waiting_since_us.is_none() {
+            client.waiting_since_us = Some(at_us); // what is behind it came no later, or at once
+        }
+        if is_free || is_held {
             self.make_ready(id);
         }
     }

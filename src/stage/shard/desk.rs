@@ -14,6 +14,7 @@ use crate::reply::watch::WatchTable;
 use crate::request::access;
 use crate::request::order::{self, Admission, Lane};
 use crate::request::read::{self, Arm, Caller};
+use crate::stage::namespace;
 use crate::stage::service::Service;
 use crate::stage::shared::Shared;
 use crate::tree::Tree;
@@ -26,6 +27,8 @@ use crate::wire::{DecodeError, ErrorCode, OpCode, Reader, Writer, frame};
 pub(super) enum Verdict {
     /// It is not whole, or its turn has not come.
     Wait,
+    /// There is a crowd before it: look again soon.
+    Stall,
     /// Answered; so many bytes of input are dealt with.
     Answered(usize),
     /// Answered, and nothing more will be: close.
@@ -50,11 +53,15 @@ pub(super) struct Desk<'a> {
     pub(super) watches: &'a mut WatchTable,
     pub(super) replies: &'a mut Vec<u8>,
     pub(super) now: Millis,
+    pub(super) now_us: u64,
     pub(super) recorder: &'a Recorder,
 }
 
 impl Desk<'_> {
     pub(super) fn decide(&mut self, input: &[u8]) -> Verdict {
+        if self.is_too_large(input) {
+            return Verdict::Reject("too much of large requests (largeRequestMaxBytes)".into());
+        }
         let body = match frame::split(input, self.shared.settings.frame_bytes_max) {
             Ok(Some((body, _))) => body,
             Ok(None) => return Verdict::Wait,
@@ -74,6 +81,11 @@ impl Desk<'_> {
         let Some(op) = op.filter(|_| lane != Lane::Foreign) else {
             return self.turn_away(header);
         };
+        if lane != Lane::Aside
+            && let Some(verdict) = self.throttle((header, op), bytes, input)
+        {
+            return verdict;
+        }
         match lane {
             Lane::Write if self.is_read_only() => self.refuse_write(header.xid, op, bytes),
             Lane::Write | Lane::Close => self.pass_on(header.xid, op, lane, body, bytes),
@@ -210,11 +222,13 @@ impl Desk<'_> {
         let caller = Caller { session, identities: &self.client.identities };
         let access = &self.shared.settings.access;
         let (tree, mut watch) = (self.tree, None);
+        let start = self.replies.len();
         response::reply(self.replies, xid, tree.last_zxid(), |out| {
             let served = read::serve(access, tree, request, &caller, out);
             watch = served.watch;
             served.code
         });
+        namespace::count_read(self.recorder, request, &self.replies[start..]);
         let armed = match watch {
             None => Ok(()),
             Some(Arm::Data(path)) => self.watches.watch_data(self.id.bits(), path),
@@ -256,12 +270,14 @@ impl Desk<'_> {
         }
     }
 
-    fn replied(&mut self, op: OpCode, xid: Xid, bytes: usize) -> Verdict {
-        let latency_us = 0; // within this turn
+    /// What did not wait for a write of its connection was answered in the turn it came in.
+    pub(super) fn replied(&mut self, op: OpCode, xid: Xid, bytes: usize) -> Verdict {
+        let since_us = self.client.waiting_since_us.unwrap_or(self.now_us);
+        let latency_us = self.now_us.saturating_sub(since_us);
         let zxid = self.tree.last_zxid();
         self.client.tally.replied(op, xid, zxid, latency_us, self.now);
-        self.recorder.request_latency_ms(0);
-        self.recorder.record_advanced(Advanced::Readlatency, 0);
+        self.recorder.request_latency_ms(latency_us / 1000);
+        self.recorder.record_advanced(Advanced::Readlatency, latency_us / 1000);
         self.sent(1);
         Verdict::Answered(bytes)
     }

@@ -74,12 +74,15 @@ impl Shard {
         if let Some(why) = turned_away(self.parts.shared.service.now(), &request) {
             return self.reject(id, why);
         }
+        let known = request.session != SessionId::NONE;
+        if !self.has_token(!known) {
+            return self.reject(id, "too many handshakes at once (connection_throttle_tokens)");
+        }
         let (seen, mine) = (request.last_zxid_seen, tree.last_zxid());
         if seen > mine {
             let what = format!("refused: it has seen {seen}, this server is at {mine}");
             return self.reject(id, &what);
         }
-        let known = request.session != SessionId::NONE;
         if known && !session::password_matches(request.session, request.password) {
             return self.refuse(id, request.session, request.read_only);
         }

@@ -15,6 +15,7 @@ mod handshake;
 mod inspect;
 mod serve;
 mod submit;
+mod throttle;
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};

@@ -64,6 +64,9 @@ impl Shard {
             }
         }
         self.post_replies(id);
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.waiting_since_us = None;
+        }
         if is_unfinished {
             self.make_ready(id); // others first
         } else {
@@ -135,12 +138,17 @@ impl Shard {
             watches: &mut self.watches,
             replies: &mut self.replies,
             now: self.now,
+            now_us: self.now_us,
             recorder: &self.recorder,
         };
         match desk.decide(self.parts.reactor.input(id)) {
             Verdict::Wait => Step::Wait,
+            Verdict::Stall => {
+                self.is_stalled = true;
+                Step::Wait
+            }
             Verdict::Answered(bytes) => {
-                self.parts.reactor.consume(id, bytes);
+                self.consume(id, bytes);
                 Step::Next
             }
             Verdict::AnsweredLast => {
@@ -150,7 +158,7 @@ impl Shard {
             }
             Verdict::Submit { bytes, xid, op, body } => {
                 if self.submit(id, (xid, op), body) {
-                    self.parts.reactor.consume(id, bytes);
+                    self.consume(id, bytes);
                     return Step::Next;
                 }
                 if let Some(client) = self.clients.get_mut(&id) {

@@ -1,7 +1,6 @@
 //! Writes on their way to the zab thread.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::client::{Asked, Client};
 use super::{ConnectionId, Shard};
@@ -33,8 +32,7 @@ impl Shard {
             return false;
         }
         self.is_asking = true;
-        self.parts.shared.outstanding.fetch_add(1, Ordering::Relaxed);
-        self.parts.shared.outstanding_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.parts.shared.add_outstanding(bytes);
         client.asked.push_back(Asked { xid, op, bytes, at_us: self.now_us });
         true
     }
@@ -42,9 +40,9 @@ impl Shard {
     /// The zab thread learns that a session's connection is gone, and takes its unanswered
     /// writes off the count of those in flight.
     pub(super) fn forget(&mut self, id: ConnectionId, client: &Client) {
-        let bytes = client.asked.iter().map(|asked| asked.bytes).sum();
-        self.parts.shared.outstanding.fetch_sub(client.asked.len(), Ordering::Relaxed);
-        self.parts.shared.outstanding_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        for asked in &client.asked {
+            self.parts.shared.remove_outstanding(asked.bytes);
+        }
         if let Some(session) = &client.session {
             self.tell_gone_of(id, session.id);
         }

@@ -7,6 +7,7 @@ use crate::ids::SessionId;
 use crate::metrics::Counter;
 use crate::reply::response::{self, Fate};
 use crate::stage::message::{ConnectAsk, Entry, Origin};
+use crate::stage::namespace;
 use crate::tree::{Change, Outcome, Tree};
 use crate::wire::txn::Record;
 use crate::zab::Proposal;
@@ -44,6 +45,7 @@ impl ZabStage {
             };
             let watched = shared.watch_count() > 0;
             let outcome = tree.apply(&record, watched.then_some(&mut changes));
+            namespace::count_write(&self.recorder, &record.txn);
             self.tell_changes(&mut changes);
             self.answer(&record, &outcome);
             self.settle(&proposal);

@@ -164,7 +164,7 @@ impl Tree {
         node.put_stat(new.stat);
         node.kind = kind;
         let old = std::mem::replace(&mut node.acl, new.acl);
-        self.acls.release(old);
+        self.acls.release_later(old);
         self.put_data(id, new.data);
         self.owners.insert(id, &self.nodes[id as usize]);
         self.after(id);

@@ -140,3 +140,20 @@ fn what_java_tolerates_in_an_image_is_tolerated() {
     assert_eq!(&**tree.acl(config), &[Acl::anyone(1)]);
     assert_eq!((tree.node_count(), tree.last_zxid()), (5, Zxid(9)));
 }
+
+/// Found by fuzzing: the list of the node that came first is not forgotten before the last node.
+#[test]
+fn a_path_that_comes_twice_in_an_image_keeps_the_lists_of_others() {
+    let mut body = vec![0; 8]; // no sessions, no lists
+    for (path, acl_id) in [("", 5_i64), ("", 6), ("/a", 5)] {
+        body.extend(u32::try_from(path.len()).unwrap().to_be_bytes());
+        body.extend(path.as_bytes());
+        body.extend([0; 4]); // no data
+        body.extend(acl_id.to_be_bytes());
+        body.extend([0; 60]);
+    }
+    body.extend([0, 0, 0, 1, b'/']);
+    let tree = image::load(&mut &body[..], Zxid(1), TreeOptions::default()).expect("it loads");
+    tree.check_invariants();
+    assert!(tree.find("/a").is_some());
+}

@@ -1,7 +1,7 @@
 //! The steps of multi and multiRead: a header in front of each, and one that ends them.
 //! Source: `MultiOperationRecord`.
 
-use super::{Create, Read, Request};
+use super::{Create, NULL_PATH, Read, Request};
 use crate::wire::code::OpCode;
 use crate::wire::jute::{DecodeError, Reader, Writer};
 
@@ -41,9 +41,22 @@ pub(super) fn encode_reads(steps: &[Read<'_>], w: &mut Writer<'_>) {
     multi_header(w, -1, true);
 }
 
+/// The steps of a multi.
+///
+/// COMPAT: one null path and none of them is looked at (`PrepRequestProcessor.getPendingChanges`).
+#[expect(clippy::wildcard_enum_match_arm, reason = "a multi holds few of the many opcodes")]
+pub(super) fn decode_writes<'a>(r: &mut Reader<'a>) -> Result<Vec<Request<'a>>, DecodeError> {
+    let steps = decode(r)?;
+    let has_null_path = steps.iter().any(|step| match step {
+        Request::Check { path, .. } | Request::SetData { path, .. } => path == NULL_PATH,
+        _ => false, // null is no path for them in the first place
+    });
+    if has_null_path { Err(DecodeError::NullPath) } else { Ok(steps) }
+}
+
 /// The write steps a multi may hold; a read among them cannot be decoded.
 #[expect(clippy::wildcard_enum_match_arm, reason = "a multi holds few of the many opcodes")]
-pub(super) fn decode<'a>(r: &mut Reader<'a>) -> Result<Vec<Request<'a>>, DecodeError> {
+fn decode<'a>(r: &mut Reader<'a>) -> Result<Vec<Request<'a>>, DecodeError> {
     let mut steps = Vec::new();
     loop {
         let header = MultiHeader::decode(r)?;

@@ -34,7 +34,7 @@ pub fn read_history(log_dir: &Path, stretch: &Stretch) -> Result<Option<History>
     let mut found = History::new();
     let mut bytes = 0;
     for named in needed(names::list(log_dir, LOG)?, stretch.from) {
-        let mut file = LogFile::open(named)?;
+        let mut file = LogFile::open(&named)?;
         if !file.has_magic() {
             continue;
         }

@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(read(dir.path(), first, last, 12 * record(first).len()), None, "too large");
         assert!(read(dir.path(), first, last, 13 * record(first).len()).is_some(), "fits");
         drop(writer);
-        std::fs::remove_file(names::log_path(dir.path(), all[3])).unwrap();
+        std::fs::remove_file(names::log_path(dir.path(), all[7])).unwrap();
         assert_eq!(read(dir.path(), first, last, usize::MAX), None, "a file is missing");
     }
 }

@@ -8,6 +8,7 @@ mod outputs;
 mod requests;
 mod serve;
 mod storage;
+mod watches;
 
 use std::collections::VecDeque;
 

@@ -71,7 +71,8 @@ impl Cluster {
         let record = Record::decode(bytes).expect("a leader made it");
         let Node { server, disk, .. } = &mut self.nodes[node];
         let server = server.as_mut().expect("the process runs");
-        let outcome = server.tree.apply(&record, None);
+        let mut changes = Vec::new();
+        let outcome = server.tree.apply(&record, Some(&mut changes));
         server.preparer.applied(*zxid);
         let err = match outcome {
             Outcome::Error(err) => err,
@@ -88,7 +89,8 @@ impl Cluster {
         if is_serving {
             let disks: Vec<_> = self.nodes.iter().map(|node| &node.disk).collect();
             self.checker.on_committed(node, place, &disks);
-            self.settle_request(node, &record, Answer { zxid: *zxid, err });
+            self.fire(node, &changes);
+            self.settle_request(node, &record, Answer::of(*zxid, err));
             self.consider_snapshot(node);
         }
     }

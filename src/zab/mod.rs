@@ -117,6 +117,9 @@ pub enum Input {
     },
     /// A prepared txn; its zxid is the one [`Zab::next_zxid`] gives.
     Propose(Proposal),
+    /// It is a learner's `sync`'s turn, among what else was asked on its link and passed on: it is
+    /// answered once what is proposed by now is committed.
+    Sync(LinkId),
     /// Something the sessions say on a link: a request, a revalidation or its answer, the touches
     /// that answer a ping. Keeps its place among the core's own packets; dropped if the link is not
     /// in broadcast any more.
@@ -190,7 +193,9 @@ pub enum Output {
         bytes_max: usize,
     },
     /// What a peer says to the sessions: at a leader a request, a revalidation, the touches that
-    /// answer a ping; at a learner a ping to be answered, a revalidation's answer, a `sync`'s.
+    /// answer a ping; at a learner a ping to be answered, a revalidation's answer, a `sync`'s. That
+    /// comes after the `Commit`s of what was committed before it. Of the requests a `sync` must
+    /// not overtake others: it comes back as [`Input::Sync`].
     Pass {
         /// From whom.
         link: LinkId,

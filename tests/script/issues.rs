@@ -3,9 +3,10 @@
 //! Each is told twice: as it is, and in the simulator's build with the bug put back, where the
 //! same story must fail. So none of them passes for want of looking.
 
-use ringkeeper::ids::{Epoch, ServerId, Zxid};
+use ringkeeper::ids::{Epoch, ServerId, SessionId, Xid, Zxid};
+use ringkeeper::wire::OpCode;
 use ringkeeper::wire::election::PeerState;
-use ringkeeper::wire::quorum::{LearnerInfo, Packet};
+use ringkeeper::wire::quorum::{Forwarded, LearnerInfo, Packet};
 use ringkeeper::zab::election::Output as Elected;
 use ringkeeper::zab::{
     Input, LinkId, Mutation, Mutations, Output, Proposal, Refusal, Standing, Why,
@@ -348,6 +349,44 @@ fn a_sync_is_answered_once_what_was_proposed_before_it_is_committed() {
         );
         assert_eq!(ensemble.zab(3).pending_syncs(), 1);
     });
+}
+
+/// What is committed by others and not on this learner's disk is not to be seen yet; nor is the
+/// answer that promises it.
+#[test]
+fn a_sync_is_answered_behind_what_was_committed_before_it() {
+    let mut learner = Lone::learning(3, Mutations::NONE);
+    learner.hears(UP, proposed(new(1)));
+    learner.hears(UP, commit(new(1)));
+    assert_eq!(learner.hears(UP, Packet::Sync), []);
+    let answered = Output::Pass { link: UP, packet: Packet::Sync };
+    let applied = [to_leader(ack(new(1))), Output::Commit(proposal(new(1))), answered.clone()];
+    assert_eq!(learner.durable(new(1)), applied);
+    assert_eq!(learner.hears(UP, Packet::Sync), [answered]);
+}
+
+/// At a leader too a `sync` must not overtake what was asked before it on the same link: it is
+/// passed on like a write, and answered between the commits of what came before and after it.
+#[test]
+fn a_sync_keeps_its_place_among_requests() {
+    let mut leader = Lone::serving(3, &[1], Mutations::NONE);
+    let forwarded = Forwarded {
+        session: SessionId(1),
+        cxid: Xid(1),
+        op: OpCode::Sync as i32,
+        body: [].into(),
+        identities: None,
+    };
+    let (link, packet) = (LinkId(1), Packet::Request(forwarded));
+    assert_eq!(leader.hears(link, packet.clone()), [Output::Pass { link, packet }]);
+    leader.propose();
+    assert_eq!(leader.step(Input::Sync(link)), []);
+    leader.propose();
+    leader.durable(new(2));
+    let first = leader.hears(link, ack(new(1)));
+    let order = [sent(1, commit(new(1))), Output::Commit(proposal(new(1))), sent(1, Packet::Sync)];
+    assert_eq!(first, order);
+    assert_eq!(leader.hears(link, ack(new(2)))[0], sent(1, commit(new(2))));
 }
 
 /// Found by the simulator; Java counts the acks from before the cut (`Leader.Proposal`).

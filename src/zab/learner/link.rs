@@ -390,6 +390,11 @@ impl Link {
         self.heard(context);
     }
 
+    /// Something was applied.
+    pub(super) fn answer_syncs(&mut self, context: &mut Context<'_>) {
+        self.tail.answer_syncs(context);
+    }
+
     /// The log is durable up to here.
     pub(super) fn on_durable(&mut self, upto: Zxid, context: &mut Context<'_>) {
         self.tail.on_durable(upto, context);

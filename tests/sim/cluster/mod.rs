@@ -272,8 +272,9 @@ impl Cluster {
         if let Some(node) = self.process_of(&event)
             && self.nodes[node].paused_until > now
         {
-            let until = self.nodes[node].paused_until;
-            return self.queue.plan(until, event); // a process that stands still notices later
+            // A process that stands still notices later; unless it crashes before.
+            let until = self.nodes[node].paused_until.min(now + 200 * MILLI);
+            return self.queue.plan(until, event);
         }
         match event {
             Event::Due(node, life) if self.lives(node, life) && self.nodes[node].planned <= now => {

@@ -27,6 +27,10 @@ use crate::trace::Trace;
 use crate::workload::{Ask, Client, Tell};
 use faults::Fault;
 
+/// How often what waits for a paused process is looked at: all of it at once, so that nothing
+/// overtakes anything.
+const PAUSE_STEP: Micros = 200 * MILLI;
+
 /// Something that is to happen. A number behind a node is its life.
 #[derive(Debug)]
 enum Event {
@@ -272,8 +276,9 @@ impl Cluster {
         if let Some(node) = self.process_of(&event)
             && self.nodes[node].paused_until > now
         {
-            // A process that stands still notices later; unless it crashes before.
-            let until = self.nodes[node].paused_until.min(now + 200 * MILLI);
+            // A process that stands still notices later, in the same order; unless it crashes.
+            let next = (now / PAUSE_STEP + 1) * PAUSE_STEP;
+            let until = self.nodes[node].paused_until.min(next);
             return self.queue.plan(until, event);
         }
         match event {

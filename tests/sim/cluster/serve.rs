@@ -152,6 +152,10 @@ impl Cluster {
         let owner = self.owner(node, link);
         let Some(op) = OpCode::from_wire(request.op) else { panic!("an op nobody sends") };
         let Forwarded { session, cxid, ref body, .. } = *request;
+        if op == OpCode::Sync {
+            self.note_sync(node, link);
+            return self.step(node, Input::Sync(link));
+        }
         if op == OpCode::CreateSession {
             let timeout_ms = body[..].try_into().map(i32::from_be_bytes).expect("four bytes");
             return self.open_session(node, session, timeout_ms, owner);
@@ -246,10 +250,9 @@ impl Cluster {
     }
 
     /// Takes note of what was proposed before a learner's `sync`.
-    pub(super) fn note_sync(&mut self, node: usize, link: LinkId, packet: &Packet) {
-        let Packet::Request(request) = packet else { return };
-        let Some(server) = &mut self.nodes[node].server else { return };
-        if request.op == OpCode::Sync.to_wire() && server.is_leading() {
+    fn note_sync(&mut self, node: usize, link: LinkId) {
+        let server = self.nodes[node].server();
+        if server.is_leading() {
             let last = server.zab.last_proposed();
             let after = if last.counter() == 0 { Zxid::ZERO } else { last };
             let due = SyncDue { after };

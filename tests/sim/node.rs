@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use ringkeeper::ids::{Epoch, Millis, ServerId, SessionId, Xid, Zxid};
+use ringkeeper::reply::watch::WatchTable;
 use ringkeeper::request::prepare::Preparer;
 use ringkeeper::request::session::{SessionIds, SessionTracker};
 use ringkeeper::tree::Tree;
@@ -144,6 +145,8 @@ pub struct Server {
     pub sessions: BTreeMap<SessionId, u32>,
     /// New and moved sessions whose answer is awaited.
     pub handshakes: BTreeMap<SessionId, u32>,
+    /// By the connection's number.
+    pub watches: WatchTable,
     /// `sync`s sent to the leader, oldest first.
     pub syncs: VecDeque<(u32, Xid)>,
     /// Sessions heard of since the last ping.

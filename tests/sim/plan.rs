@@ -52,13 +52,17 @@ impl Plan {
             interval_ms_max: *random.pick(&[1000, 5000, 60_000]),
         };
         let voters = *random.pick(&[3, 3, 3, 3, 4, 5, 5, 7]);
+        let think = *random.pick(&[5 * MILLI, 20 * MILLI, 20 * MILLI, 100 * MILLI, 2 * SECOND]);
+        // A client that thinks says nothing: it is to keep its session meanwhile.
+        let timeout_ms_min = i32::try_from(5 * think / MILLI).unwrap_or(0);
         Self {
             voters,
             observers: *random.pick(&[0, 0, 1, 2]),
             is_hierarchical: voters == 7 && random.one_in(3),
             clients: 2 + random.below(5),
             timing,
-            session_timeout_ms: i32::try_from(tick_ms).unwrap_or(0) * *random.pick(&[4, 10, 20]),
+            session_timeout_ms: timeout_ms_min
+                .max(i32::try_from(tick_ms).unwrap_or(0) * *random.pick(&[4, 10, 20])),
             latency: *random.pick(&[100, 500, 5 * MILLI]),
             jitter: *random.pick(&[100, MILLI, 20 * MILLI]),
             flush: *random.pick(&[200, MILLI, 10 * MILLI]),
@@ -69,7 +73,7 @@ impl Plan {
             counter_max: *random.pick(&[u32::MAX - 1, u32::MAX - 1, 300]),
             has_holes: random.one_in(8),
             fault_every: Some(*random.pick(&[SECOND / 2, 2 * SECOND, 5 * SECOND, 20 * SECOND])),
-            think: *random.pick(&[5 * MILLI, 20 * MILLI, 100 * MILLI]),
+            think,
             chaos: seconds * SECOND,
         }
     }
@@ -126,7 +130,7 @@ impl Plan {
     pub fn patience(&self) -> Micros {
         let Timing { interval_ms_max, .. } = self.timing;
         let ms = 3 * interval_ms_max + 6 * self.timing.init_ms() + 6 * self.timing.sync_ms();
-        (ms + i64::from(self.session_timeout_ms) * 2 + 10_000) * MILLI
+        (ms + i64::from(self.session_timeout_ms) * 2 + 10_000) * MILLI + 20 * self.think
     }
 }
 

@@ -1,7 +1,7 @@
 //! Clients: each has a session that it keeps over servers and connections, does all kinds of
 //! operations with a few in flight, and knows what it was promised.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ const IN_FLIGHT_MAX: usize = 4;
 /// What a read looks at.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Look {
-    /// The data of a key.
-    Key(usize),
+    /// A key, perhaps to be told of its next change.
+    Key { key: usize, watch: bool },
     /// Two nodes that only multis write, both at once.
     Twins,
 }
@@ -31,10 +31,29 @@ pub enum Look {
 /// What a client says on a connection.
 #[derive(Clone)]
 pub enum Ask {
-    Connect { session: SessionId, timeout_ms: i32, last_zxid: Zxid },
-    Write { xid: Xid, op: OpCode, body: Arc<[u8]> },
-    Read { xid: Xid, look: Look },
-    Sync { xid: Xid },
+    Connect {
+        session: SessionId,
+        timeout_ms: i32,
+        last_zxid: Zxid,
+    },
+    Write {
+        xid: Xid,
+        op: OpCode,
+        body: Arc<[u8]>,
+    },
+    Read {
+        xid: Xid,
+        look: Look,
+    },
+    Sync {
+        xid: Xid,
+    },
+    /// After a reconnect: what it has seen, and the keys it watches, those there and those missing.
+    SetWatches {
+        seen: Zxid,
+        data: Vec<usize>,
+        exist: Vec<usize>,
+    },
     Ping,
 }
 
@@ -48,6 +67,9 @@ impl fmt::Debug for Ask {
             Self::Write { xid, op, .. } => write!(f, "{} {op:?}", xid.0),
             Self::Read { xid, look } => write!(f, "{} read {look:?}", xid.0),
             Self::Sync { xid } => write!(f, "{} sync", xid.0),
+            Self::SetWatches { seen, data, exist } => {
+                write!(f, "watches {data:?} and {exist:?} since {seen}")
+            }
             Self::Ping => f.write_str("ping"),
         }
     }
@@ -58,6 +80,15 @@ impl fmt::Debug for Ask {
 pub struct Answer {
     pub zxid: Zxid,
     pub err: i32,
+    /// When the key that was read was written.
+    pub written: Zxid,
+}
+
+impl Answer {
+    /// Of what is not a read.
+    pub const fn of(zxid: Zxid, err: i32) -> Self {
+        Self { zxid, err, written: Zxid::ZERO }
+    }
 }
 
 /// What a server says on a connection.
@@ -66,6 +97,8 @@ pub enum Tell {
     /// [`SessionId::NONE`]: the session is no more.
     Connected(SessionId),
     Reply(Xid, Answer),
+    /// A key that it watches has changed.
+    Event(usize),
     Closed,
 }
 
@@ -76,6 +109,8 @@ pub struct InFlight {
     pub is_write: bool,
     pub is_close: bool,
     pub is_sync: bool,
+    /// A key, and whether it is to be watched.
+    pub key: Option<(usize, bool)>,
     /// What had been acknowledged to anybody when it was asked: a write comes after it.
     pub floor: Zxid,
 }
@@ -106,6 +141,8 @@ pub struct Client {
     /// Writes that were acknowledged, ever.
     pub acknowledged: u64,
     own: Vec<String>,
+    /// Keys that it watches, and when they had been written as it saw them.
+    watched: BTreeMap<usize, Zxid>,
 }
 
 impl Client {
@@ -122,7 +159,36 @@ impl Client {
             patience: 0,
             acknowledged: 0,
             own: Vec::new(),
+            watched: BTreeMap::new(),
         }
+    }
+
+    /// It sees a key as it was written then; a watch is told of a change before that.
+    pub fn on_seen(&mut self, key: usize, written: Zxid, watch: bool) {
+        if let Some(before) = self.watched.get(&key) {
+            assert!(
+                *before == written,
+                "session {}: key {key} of {written} is shown before the watch on {before} is fired",
+                self.session
+            );
+        }
+        if watch {
+            self.watched.insert(key, written);
+        }
+    }
+
+    pub fn on_event(&mut self, key: usize) {
+        self.watched.remove(&key);
+    }
+
+    /// What it tells the next server of its watches, if it has any.
+    pub fn watches(&self) -> Option<Ask> {
+        let of = |are_there: bool| {
+            let keys = self.watched.iter().filter(|(_, at)| (**at != Zxid::ZERO) == are_there);
+            keys.map(|(key, _)| *key).collect::<Vec<_>>()
+        };
+        let (data, exist) = (of(true), of(false));
+        (!self.watched.is_empty()).then_some(Ask::SetWatches { seen: self.last_zxid, data, exist })
     }
 
     /// The session is gone, with its numbers.
@@ -130,6 +196,7 @@ impl Client {
         self.session = SessionId::NONE;
         self.next_xid = 1;
         self.own.clear();
+        self.watched.clear();
     }
 
     /// Behind a `sync` nothing is asked: what comes after it need not wait for it at its server.
@@ -143,9 +210,13 @@ impl Client {
         let xid = Xid(self.next_xid);
         self.next_xid += 1;
         let mut in_flight =
-            InFlight { xid, is_write: false, is_close: false, is_sync: false, floor };
+            InFlight { xid, is_write: false, is_close: false, is_sync: false, key: None, floor };
         let ask = match random.below(100) {
-            0..25 => Ask::Read { xid, look: Look::Key(random.below(KEYS)) },
+            0..25 => {
+                let (key, watch) = (random.below(KEYS), random.one_in(2));
+                in_flight.key = Some((key, watch));
+                Ask::Read { xid, look: Look::Key { key, watch } }
+            }
             25..35 => Ask::Read { xid, look: Look::Twins },
             35..40 => {
                 in_flight.is_sync = true;

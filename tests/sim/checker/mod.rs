@@ -158,17 +158,20 @@ impl Checker {
         assert!(at.epoch() <= epoch, "node {} serves epoch {} with {at}", node + 1, epoch.0);
     }
 
-    /// A leader is established: with all that is committed, alone, and on the disks of a quorum.
+    /// A leader is established: with all that earlier epochs have committed, alone, and on the disks
+    /// of a quorum. It may learn of its quorum late, when a later epoch has begun.
     pub fn on_lead(&mut self, node: usize, place: Place, epoch: Epoch, disks: &[&Disk]) {
         let other = self.leaders.insert(epoch, node);
         assert!(other.is_none(), "{other:?} and {node} both lead epoch {}", epoch.0);
+        let earlier = |at: &Place| self.histories.zxid(*at).epoch() < epoch;
+        let before = self.committed[self.committed.partition_point(earlier).saturating_sub(1)];
         assert!(
-            self.histories.is_prefix(self.committed(), place),
+            self.histories.is_prefix(before, place),
             "node {} leads epoch {} with {}, without {}, which is committed",
             node + 1,
             epoch.0,
             self.tell(place),
-            self.tell(self.committed())
+            self.tell(before)
         );
         let entered = |voter: &usize| {
             let disk = disks[*voter];

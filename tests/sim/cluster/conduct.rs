@@ -56,8 +56,7 @@ impl Cluster {
     }
 
     /// Takes note of what a learner will have to have on its disk.
-    pub(super) fn note_heard(&mut self, node: usize, link: LinkId, packet: &Packet) {
-        self.note_sync(node, link, packet);
+    pub(super) fn note_heard(&mut self, node: usize, packet: &Packet) {
         let appended = self.nodes[node].disk.appended();
         let Some(server) = &mut self.nodes[node].server else { return };
         match packet {

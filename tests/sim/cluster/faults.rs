@@ -154,7 +154,8 @@ impl Cluster {
         let mean = *self.random.pick(&[100 * MILLI, 2 * SECOND, 20 * SECOND]);
         let until = self.now() + self.around(mean);
         self.say(node, || format!("stands still until {until}"));
-        self.nodes[node].paused_until = until;
+        let it = &mut self.nodes[node];
+        it.paused_until = it.paused_until.max(until); // what waits must not be overtaken
     }
 
     /// An observer loses its disk: nothing depends on it.

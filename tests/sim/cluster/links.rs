@@ -228,7 +228,7 @@ impl Cluster {
             let decoded = Packet::decode(rest, QUORUM_PACKET_BYTES_MAX_DEFAULT);
             let Some((packet, after)) = decoded.expect("peers send packets") else { break };
             rest = after;
-            self.note_heard(node, link, &packet);
+            self.note_heard(node, &packet);
             self.feed(node, Input::Packet { link, packet });
         }
         let rest = rest.to_vec();

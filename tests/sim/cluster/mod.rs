@@ -8,6 +8,7 @@ mod outputs;
 mod requests;
 mod serve;
 mod storage;
+mod watches;
 
 use std::collections::VecDeque;
 
@@ -25,6 +26,10 @@ use crate::random::Random;
 use crate::trace::Trace;
 use crate::workload::{Ask, Client, Tell};
 use faults::Fault;
+
+/// How often what waits for a paused process is looked at: all of it at once, so that nothing
+/// overtakes anything.
+const PAUSE_STEP: Micros = 200 * MILLI;
 
 /// Something that is to happen. A number behind a node is its life.
 #[derive(Debug)]
@@ -271,8 +276,10 @@ impl Cluster {
         if let Some(node) = self.process_of(&event)
             && self.nodes[node].paused_until > now
         {
-            let until = self.nodes[node].paused_until;
-            return self.queue.plan(until, event); // a process that stands still notices later
+            // A process that stands still notices later, in the same order; unless it crashes.
+            let next = (now / PAUSE_STEP + 1) * PAUSE_STEP;
+            let until = self.nodes[node].paused_until.min(next);
+            return self.queue.plan(until, event);
         }
         match event {
             Event::Due(node, life) if self.lives(node, life) && self.nodes[node].planned <= now => {

@@ -9,6 +9,7 @@ use ringkeeper::wire::quorum::{Forwarded, Packet, Touch};
 use ringkeeper::wire::{ErrorCode, OpCode};
 use ringkeeper::zab::Input;
 
+use super::watches::{path_of, written_at};
 use super::{Cluster, Event, Wire};
 use crate::node::{Attached, Pending, PendingKind};
 use crate::plan::server;
@@ -50,6 +51,7 @@ impl Cluster {
         }
         let node = self.wires[number as usize].node;
         let Some(server) = &mut self.nodes[node].server else { return };
+        server.watches.remove_connection(u64::from(number));
         let Some(attached) = server.clients.remove(&number) else { return };
         if let Some(session) = attached.session
             && server.sessions.get(&session) == Some(&number)
@@ -100,6 +102,9 @@ impl Cluster {
                 self.reply_in_order(node, number);
             }
             Ask::Sync { xid } => self.sync(node, number, xid),
+            Ask::SetWatches { seen, data, exist } => {
+                self.set_watches(node, number, seen, [&data, &exist]);
+            }
             Ask::Write { xid, op, body } => {
                 self.touch(node, number);
                 let Some(session) = self.pend(node, number, xid, PendingKind::Write) else {
@@ -216,7 +221,7 @@ impl Cluster {
         let it = self.nodes[node].server();
         if it.is_leading() {
             let zxid = it.tree.last_zxid();
-            self.fill(node, number, |pending| pending.xid == xid, Answer { zxid, err: 0 });
+            self.fill(node, number, |pending| pending.xid == xid, Answer::of(zxid, 0));
             return self.reply_in_order(node, number);
         }
         it.syncs.push_back((number, xid));
@@ -230,7 +235,7 @@ impl Cluster {
         let it = self.nodes[node].server();
         let zxid = it.tree.last_zxid();
         let (number, xid) = it.syncs.pop_front().expect("a sync nobody asked for is answered");
-        self.fill(node, number, |pending| pending.xid == xid, Answer { zxid, err: 0 });
+        self.fill(node, number, |pending| pending.xid == xid, Answer::of(zxid, 0));
         self.reply_in_order(node, number);
     }
 
@@ -266,11 +271,16 @@ impl Cluster {
             let Some(attached) = server.clients.get_mut(&number) else { return };
             let Some(first) = attached.pending.front_mut() else { return };
             let answer = match (&first.kind, first.answer) {
-                (PendingKind::Sync, Some(_)) => Answer { zxid: server.tree.last_zxid(), err: 0 },
+                (PendingKind::Sync, Some(_)) => Answer::of(server.tree.last_zxid(), 0),
                 (_, Some(answer)) => answer,
                 (PendingKind::Read(look), None) => {
                     let zxid = server.tree.last_zxid();
-                    Answer { zxid, err: looked_at(&server.tree, look) }
+                    let (err, written) = looked_at(&server.tree, look);
+                    if let Look::Key { key, watch: true } = look {
+                        let watched = server.watches.watch_data(u64::from(number), &path_of(*key));
+                        watched.expect("a few watches");
+                    }
+                    Answer { zxid, err, written }
                 }
                 (PendingKind::Write | PendingKind::Sync, None) => return,
             };
@@ -302,7 +312,11 @@ impl Cluster {
                 client.session = session;
                 client.link = Link::Attached(number);
                 client.patience = now + i64::from(client.timeout_ms) * MILLI * 2 / 3;
+                if let Some(ask) = client.watches() {
+                    self.ask(number, ask);
+                }
             }
+            Tell::Event(key) => client.on_event(key),
             Tell::Reply(xid, answer) => self.on_reply(number_of_client, xid, answer),
         }
     }
@@ -325,6 +339,9 @@ impl Cluster {
             answer.zxid
         );
         client.last_zxid = answer.zxid;
+        if let Some((key, watch)) = asked.key {
+            client.on_seen(key, answer.written, watch);
+        }
         client.patience = now + i64::from(client.timeout_ms) * MILLI * 2 / 3;
         if asked.is_write {
             self.checker.on_acknowledged(session, xid, answer.zxid, asked.floor);
@@ -400,16 +417,16 @@ impl Cluster {
     }
 }
 
-/// What a read finds: an error's code.
-fn looked_at(tree: &Tree, look: &Look) -> i32 {
-    let data = |path: &str| tree.find(path).map(|node| node.data().map(<[u8]>::to_vec));
-    let found = match look {
-        Look::Key(key) => data(&format!("/key{key}")),
+/// What a read finds: an error's code, and when the node was written.
+fn looked_at(tree: &Tree, look: &Look) -> (i32, Zxid) {
+    let written = match look {
+        Look::Key { key, .. } => written_at(tree, *key),
         Look::Twins => {
+            let data = |path: &str| tree.find(path).map(|node| node.data().map(<[u8]>::to_vec));
             let [one, other] = ["/twin0", "/twin1"].map(data);
             assert!(one == other, "a multi is half done: {one:?} and {other:?}");
-            one
+            Zxid::ZERO
         }
     };
-    if found.is_some() { 0 } else { ErrorCode::NoNode.to_wire() }
+    (if written == Zxid::ZERO { ErrorCode::NoNode.to_wire() } else { 0 }, written)
 }

@@ -71,7 +71,8 @@ impl Cluster {
         let record = Record::decode(bytes).expect("a leader made it");
         let Node { server, disk, .. } = &mut self.nodes[node];
         let server = server.as_mut().expect("the process runs");
-        let outcome = server.tree.apply(&record, None);
+        let mut changes = Vec::new();
+        let outcome = server.tree.apply(&record, Some(&mut changes));
         server.preparer.applied(*zxid);
         let err = match outcome {
             Outcome::Error(err) => err,
@@ -88,7 +89,8 @@ impl Cluster {
         if is_serving {
             let disks: Vec<_> = self.nodes.iter().map(|node| &node.disk).collect();
             self.checker.on_committed(node, place, &disks);
-            self.settle_request(node, &record, Answer { zxid: *zxid, err });
+            self.fire(node, &changes);
+            self.settle_request(node, &record, Answer::of(*zxid, err));
             self.consider_snapshot(node);
         }
     }
@@ -150,6 +152,10 @@ impl Cluster {
         let owner = self.owner(node, link);
         let Some(op) = OpCode::from_wire(request.op) else { panic!("an op nobody sends") };
         let Forwarded { session, cxid, ref body, .. } = *request;
+        if op == OpCode::Sync {
+            self.note_sync(node, link);
+            return self.step(node, Input::Sync(link));
+        }
         if op == OpCode::CreateSession {
             let timeout_ms = body[..].try_into().map(i32::from_be_bytes).expect("four bytes");
             return self.open_session(node, session, timeout_ms, owner);
@@ -244,10 +250,9 @@ impl Cluster {
     }
 
     /// Takes note of what was proposed before a learner's `sync`.
-    pub(super) fn note_sync(&mut self, node: usize, link: LinkId, packet: &Packet) {
-        let Packet::Request(request) = packet else { return };
-        let Some(server) = &mut self.nodes[node].server else { return };
-        if request.op == OpCode::Sync.to_wire() && server.is_leading() {
+    fn note_sync(&mut self, node: usize, link: LinkId) {
+        let server = self.nodes[node].server();
+        if server.is_leading() {
             let last = server.zab.last_proposed();
             let after = if last.counter() == 0 { Zxid::ZERO } else { last };
             let due = SyncDue { after };

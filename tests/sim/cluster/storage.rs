@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use ringkeeper::ids::{Epoch, Zxid};
+use ringkeeper::reply::watch::WatchTable;
 use ringkeeper::request::prepare::{PrepareConfig, Preparer};
 use ringkeeper::request::session::{SessionIds, SessionTracker};
 use ringkeeper::tree::image::{self, Progress};
@@ -95,6 +96,7 @@ impl Cluster {
             syncs_due: BTreeMap::new(),
             commits_sent: BTreeMap::new(),
             left_out: BTreeMap::new(),
+            watches: WatchTable::new(0),
             opened: Epoch(0),
             synced: Place::START,
         }

@@ -137,6 +137,30 @@ impl Step {
         }
     }
 
+    /// Its place in the sequence.
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The data it writes.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// Names of the children that are there once it is applied.
+    pub fn created(&self) -> Vec<String> {
+        match self.kind {
+            Kind::Create => vec![self.name('n')],
+            Kind::Multi => vec![self.name('p'), self.name('q')],
+            Kind::Set | Kind::FailedMulti | Kind::Fleeting => Vec::new(),
+        }
+    }
+
+    /// Whether it sets the root's data.
+    pub const fn sets_root(&self) -> bool {
+        matches!(self.kind, Kind::Set | Kind::Multi | Kind::Fleeting)
+    }
+
     /// What it does to the tree.
     pub fn apply(&self, tree: &mut Tree) {
         let print = fingerprint(&self.data);

@@ -18,6 +18,7 @@ mod options;
 mod round;
 #[path = "../support/mod.rs"]
 mod support;
+mod trial;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -32,7 +33,13 @@ use crate::support::process::scratch;
 /// A trial: its option, and what it does in a folder. It returns what it found.
 type Trial = (&'static str, fn(&Options, &Path) -> Result<String, String>);
 
-const TRIALS: &[Trial] = &[("--rounds", rounds)];
+const TRIALS: &[Trial] = &[
+    ("--failover", trial::failover::failover),
+    ("--hostile", trial::hostile::hostile),
+    ("--roll", trial::roll::roll),
+    ("--walkthrough", trial::walkthrough::walkthrough),
+    ("--rounds", rounds),
+];
 
 /// The network that was asked for.
 fn network(options: &Options, count: usize) -> Result<Network, String> {
@@ -56,7 +63,7 @@ fn rounds(options: &Options, dir: &Path) -> Result<String, String> {
 fn main() -> ExitCode {
     let options = Options::read();
     let asked = TRIALS.iter().find(|(name, _)| options.has(name));
-    let (name, trial) = asked.unwrap_or(&TRIALS[0]);
+    let (name, trial) = asked.or(TRIALS.last()).expect("there are some");
     let dir = scratch("ensemble", true);
     match trial(&options, dir.path()) {
         Ok(found) => {

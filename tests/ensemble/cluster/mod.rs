@@ -54,9 +54,9 @@ impl Cluster {
         let places: Vec<_> = (0..kinds.len()).map(|at| network.place(at)).collect();
         let mut config: Vec<String> = settings.iter().map(|line| (*line).to_owned()).collect();
         for (at, (place, kind)) in places.iter().zip(kinds).enumerate() {
-            let (ip, role) = (place.client.ip(), if kind.observer { ":observer" } else { "" });
-            let (quorum, election) = (place.quorum_port, place.election_port);
-            config.push(format!("server.{}={ip}:{quorum}:{election}{role}", at + 1));
+            let role = if kind.observer { ":observer" } else { "" };
+            let (host, quorum, election) = (&place.host, place.quorum_port, place.election_port);
+            config.push(format!("server.{}={host}:{quorum}:{election}{role}", at + 1));
         }
         let mut nodes = Vec::new();
         for (at, (place, kind)) in places.into_iter().zip(kinds).enumerate() {

@@ -14,9 +14,14 @@ use crate::support::process::free_port;
 /// An address on no machine: frames to it vanish.
 const NOWHERE: &str = "02:00:00:00:de:ad";
 
+/// Where `ip netns exec` looks for files to put over those of `/etc`.
+const HOSTS: &str = "/etc/netns";
+
 /// The addresses of one server.
 #[derive(Clone, Debug)]
 pub struct Place {
+    /// As `server.N` names it: an address, or a name that only these servers know.
+    pub host: String,
     pub client: SocketAddr,
     pub quorum_port: u16,
     pub election_port: u16,
@@ -40,6 +45,8 @@ pub struct Spaces {
     subnet: [u8; 3],
     count: usize,
     cut: Vec<(usize, usize)>,
+    /// What host names begin with, once there are some.
+    stem: Option<String>,
 }
 
 fn ip(arguments: &str) -> Result<(), String> {
@@ -64,17 +71,27 @@ impl Network {
     pub fn place(&self, at: usize) -> Place {
         match self {
             Self::Loopback => Place {
+                host: "127.0.0.1".to_owned(),
                 client: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())),
                 quorum_port: free_port(),
                 election_port: free_port(),
                 prefix: Vec::new(),
             },
             Self::Spaces(spaces) => Place {
+                host: spaces.host(at),
                 client: SocketAddr::from((spaces.address(at), 2181)),
                 quorum_port: 2888,
                 election_port: 3888,
                 prefix: ["ip", "netns", "exec", &spaces.name(at)].map(str::to_owned).to_vec(),
             },
+        }
+    }
+
+    /// The servers have names from now on, as in a hosts file on each: `slave-01`, `slave-02`, …
+    pub fn name_hosts(&mut self, stem: &str) -> Result<(), String> {
+        match self {
+            Self::Loopback => Err("hosts of a loopback network cannot be named".to_owned()),
+            Self::Spaces(spaces) => spaces.name_hosts(stem).map_err(|err| err.to_string()),
         }
     }
 
@@ -104,7 +121,8 @@ impl Spaces {
     fn new(count: usize) -> Result<Self, String> {
         sweep();
         let me = std::process::id();
-        let mut spaces = Self { tag: format!("rk{me}"), subnet: [198, 18, 0], count, cut: vec![] };
+        let (tag, subnet) = (format!("rk{me}"), [198, 18, 0]);
+        let mut spaces = Self { tag, subnet, count, cut: vec![], stem: None };
         let taken = spaces.make_bridge(me)?;
         spaces.subnet = taken;
         for at in 0..count {
@@ -152,6 +170,26 @@ impl Spaces {
         Ipv4Addr::new(a, b, c, u8::try_from(at + 1).expect("a small cluster"))
     }
 
+    fn host(&self, at: usize) -> String {
+        match &self.stem {
+            Some(stem) => format!("{stem}{:02}", at + 1),
+            None => self.address(at).to_string(),
+        }
+    }
+
+    /// `ip netns exec` puts this file over `/etc/hosts`.
+    fn name_hosts(&mut self, stem: &str) -> std::io::Result<()> {
+        self.stem = Some(stem.to_owned());
+        let lines = (0..self.count).map(|at| format!("{} {}\n", self.address(at), self.host(at)));
+        let text = format!("127.0.0.1 localhost\n{}", lines.collect::<String>());
+        for at in 0..self.count {
+            let folder = Path::new(HOSTS).join(self.name(at));
+            std::fs::create_dir_all(&folder)?;
+            std::fs::write(folder.join("hosts"), &text)?;
+        }
+        Ok(())
+    }
+
     fn cut(&mut self, from: usize, to: usize) -> Result<(), String> {
         let (space, address) = (self.name(from), self.address(to));
         self.cut.push((from, to));
@@ -171,6 +209,7 @@ impl Drop for Spaces {
     fn drop(&mut self) {
         for at in 0..self.count {
             let _ = ip(&format!("netns del {}", self.name(at)));
+            let _ = std::fs::remove_dir_all(Path::new(HOSTS).join(self.name(at)));
         }
         let _ = ip(&format!("link del {}", self.tag));
     }
@@ -183,6 +222,11 @@ fn sweep() {
         let digits: String = digits.chars().take_while(char::is_ascii_digit).collect();
         digits.is_empty() || Path::new("/proc").join(digits).exists()
     };
+    for entry in std::fs::read_dir(HOSTS).into_iter().flatten().flatten() {
+        if !alive(&entry.file_name().to_string_lossy()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
     for (folder, command) in [("/run/netns", "netns del"), ("/sys/class/net", "link del")] {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();

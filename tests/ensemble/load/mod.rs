@@ -1,6 +1,7 @@
 //! Load on a cluster: sessions that write through every node, and what they know afterwards.
 
 pub mod ledger;
+pub mod prober;
 pub mod walk;
 pub mod writer;
 
@@ -74,9 +75,14 @@ impl Load {
         self.writers.iter().any(|(shared, _)| shared.failed.load(Ordering::Relaxed))
     }
 
-    /// All writes acknowledged so far.
-    pub fn acknowledged(&self) -> u64 {
-        self.writers.iter().map(|(shared, _)| shared.acknowledged.load(Ordering::Relaxed)).sum()
+    /// How many sessions are connected to the server of index `at`.
+    pub fn connected_to(&self, at: usize) -> u64 {
+        let there = |shared: &Shared| shared.at.load(Ordering::Relaxed) == at;
+        self.writers.iter().map(|(shared, _)| u64::from(there(shared))).sum()
+    }
+
+    pub fn sessions(&self) -> u64 {
+        self.writers.len() as u64
     }
 
     /// Ends the load. The first complaint of a writer is an error.

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ringkeeper::clock::Clock;
 
 use super::ledger::{EPHEMERAL, Ledger};
+use super::walk::Tree;
 use crate::support::client::{append, create, new_session};
 use crate::support::sequence::Sequence;
 use crate::support::{Client, Connection, wait_for, wait_for_every};
@@ -31,6 +32,8 @@ pub struct Shared {
     pub failed: AtomicBool,
     /// Writes acknowledged.
     pub acknowledged: AtomicU64,
+    /// The index of the server it is connected to.
+    pub at: AtomicUsize,
 }
 
 /// How a writer ended.
@@ -41,6 +44,19 @@ pub struct Outcome {
     /// Connections that broke.
     pub disconnects: u64,
     pub complaint: Option<String>,
+}
+
+impl Outcome {
+    /// A session that lives has its ephemeral.
+    pub fn owns_its_ephemeral(&self, tree: &Tree) -> Result<(), String> {
+        let path = format!("{}/{EPHEMERAL}", self.ledger.sequence.root());
+        let owner = tree.get(&path).map(|node| node.stat.ephemeral_owner);
+        let session = self.client.session;
+        if owner == Some(session.0) {
+            return Ok(());
+        }
+        Err(format!("{path}: its session {session} lives, its owner is {owner:?}"))
+    }
 }
 
 /// A session, its servers and its writes.
@@ -74,6 +90,7 @@ impl Writer {
             return Err(format!("create {path}: {}", reply.header.err));
         }
         client.xid = 0;
+        shared.at.store(at, Ordering::Relaxed);
         let ledger = Ledger::new(sequence);
         Ok(Self { servers, at, client, ledger, shared, disconnects: 0, rate })
     }
@@ -163,6 +180,7 @@ impl Writer {
             let server = self.servers[self.at];
             return Err(format!("{server} says that session {session} has expired"));
         }
+        self.shared.at.store(self.at, Ordering::Relaxed);
         if found { Ok(()) } else { Err(format!("no server took session {session}")) }
     }
 

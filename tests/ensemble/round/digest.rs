@@ -34,27 +34,28 @@ fn told(node: &Node, what: &str) -> String {
 /// Whether there are mismatches and all of them are those of fuzzy snapshots; else the first line
 /// that is not.
 fn is_excused(log: &str, by_java: bool) -> Result<bool, String> {
-    // (from, to) of each snapshot received, as zxids
-    let mut windows: Vec<(i64, i64)> = Vec::new();
+    // how far the learner was at the end of each sync that began with a snapshot
+    let mut ends: Vec<i64> = Vec::new();
+    let mut mismatches = Vec::new();
     for line in log.lines() {
-        if let Some(zxid) = hex_behind(line, SNAP_BEGINS) {
-            windows.push((zxid, i64::MAX));
+        if line.contains(SNAP_BEGINS) {
+            ends.push(i64::MAX);
         } else if let Some(zxid) = hex_behind(line, SNAP_ENDS)
-            && let Some(window) = windows.last_mut()
+            && let Some(end) = ends.last_mut()
         {
-            window.1 = window.1.min(zxid);
+            *end = zxid.min(*end);
+        } else if line.contains(MISMATCH) {
+            mismatches.push((line, ends.len()));
         }
     }
-    let mut excused = false;
-    for line in log.lines().filter(|line| line.contains(MISMATCH)) {
+    for (line, syncs) in &mismatches {
         let value = line.rsplit([':', ' ']).next().and_then(|digits| digits.parse::<i64>().ok());
-        let inside = |zxid: i64| windows.iter().any(|(from, to)| (*from..=*to).contains(&zxid));
+        let inside = |zxid: i64| *syncs > 0 && zxid <= ends[syncs - 1];
         if !by_java || !value.is_some_and(inside) {
-            return Err(line.to_owned());
+            return Err((*line).to_owned());
         }
-        excused = true;
     }
-    Ok(excused)
+    Ok(!mismatches.is_empty())
 }
 
 fn hex_behind(line: &str, label: &str) -> Option<i64> {

@@ -85,23 +85,13 @@ impl Game {
         let tree = compare::same_everywhere(&self.cluster)?;
         for outcome in outcomes.iter() {
             outcome.ledger.verify(&tree)?;
-            owns_its_ephemeral(outcome, &tree)?;
+            outcome.owns_its_ephemeral(&tree)?;
         }
         compare::same_counts(&self.cluster)?;
         digest::no_mismatch(&self.cluster)?;
         self.cluster.none_ended()?;
         Ok(tree)
     }
-}
-
-fn owns_its_ephemeral(outcome: &Outcome, tree: &Tree) -> Result<(), String> {
-    let path = format!("{}/{EPHEMERAL}", outcome.ledger.sequence.root());
-    let owner = tree.get(&path).map(|node| node.stat.ephemeral_owner);
-    let session = outcome.client.session;
-    if owner == Some(session.0) {
-        return Ok(());
-    }
-    Err(format!("{path}: its session {session} lives, its owner is {owner:?}"))
 }
 
 /// A session with an ephemeral, whose client goes without a word.

@@ -36,7 +36,9 @@ type Trial = (&'static str, fn(&Options, &Path) -> Result<String, String>);
 const TRIALS: &[Trial] = &[
     ("--failover", trial::failover::failover),
     ("--hostile", trial::hostile::hostile),
+    ("--rejoin", trial::rejoin::rejoin),
     ("--roll", trial::roll::roll),
+    ("--throughput", trial::throughput::throughput),
     ("--walkthrough", trial::walkthrough::walkthrough),
     ("--rounds", rounds),
 ];

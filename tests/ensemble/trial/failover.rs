@@ -8,7 +8,8 @@ use crate::cluster::{Cluster, Kind, Network, SAMPLE};
 use crate::load::prober::Prober;
 use crate::options::Options;
 
-const REFERENCE: &str = "J39,J39,J39";
+/// What ours is measured against.
+pub const REFERENCE: &str = "J39,J39,J39";
 
 /// Gaps of one ensemble.
 struct Gaps(Vec<Duration>);

@@ -2,5 +2,7 @@
 
 pub mod failover;
 pub mod hostile;
+pub mod rejoin;
 pub mod roll;
+pub mod throughput;
 pub mod walkthrough;

@@ -116,6 +116,9 @@ pub const SNAPSHOT_CHUNK_NODES: usize = 128;
 /// Bytes after which it lets go all the same.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 64 << 10;
 
+/// Images of the tree under way: one for the snapshot, the rest for learners that are behind.
+pub const IMAGES_MAX: usize = 8;
+
 /// Containers and TTL nodes found to be due by one look.
 pub const REAP_CANDIDATES_MAX: usize = 10_000;
 
@@ -141,3 +144,83 @@ pub const STRANGERS_MAX: usize = 256;
 
 /// How soon one of them is answered again; a looking server asks each 200 ms.
 pub const STRANGER_ANSWER_INTERVAL_MS: i64 = 50;
+
+/// Bytes of recovered txns kept for learners: past it the oldest go, and a learner gets a snapshot.
+pub const RECENT_BYTES_MAX: usize = 64 << 20;
+
+/// What the zab thread may have asked of the storage thread: one epoch, cut or snapshot at a time,
+/// and a look into the log for each learner that is behind.
+pub const STORAGE_QUEUE_MAX: usize = 256;
+
+/// Looks into the log at once; one more learner gets a snapshot.
+pub const LOG_READS_MAX: usize = STORAGE_QUEUE_MAX / 2;
+
+/// Pieces of a snapshot stream between the socket and the thread that makes a tree of them, or the
+/// other way: past it the socket, or the tree's walker, waits.
+pub const STREAM_PIECES_MAX: usize = 16;
+
+/// Bytes of such a piece, about.
+pub const STREAM_PIECE_BYTES: usize = 128 << 10;
+
+/// Bytes of snapshot stream that wait for a learner's socket: past it no more are made.
+pub const STREAM_OUTBOX_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of packets that wait behind a snapshot stream for a learner that is too slow for both:
+/// past it the learner is given up, and begins anew.
+pub const STREAM_HELD_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes of requests that wait for the leader's socket: past it the shards' requests wait.
+pub const LEADER_OUTBOX_BYTES_MAX: usize = 4 << 20;
+/// Connections to the election port that have not said who they are; past it the oldest goes.
+pub const ELECTION_STRANGERS_MAX: usize = 256;
+
+/// Election connections of servers that are no members (joiners, observers): the same.
+pub const ELECTION_GUESTS_MAX: usize = 64;
+
+/// Votes that a peer has not read; past it only the newest waits, and replaces the one before.
+pub const ELECTION_OUTBOX_BYTES_MAX: usize = 64 << 10;
+
+/// Calls to a greater server that it has not returned, after which the log says so.
+pub const CALLS_WITHOUT_ANSWER: u32 = 3;
+
+/// Connections to the quorum port that have not said who they are; past it the oldest goes.
+pub const QUORUM_STRANGERS_MAX: usize = 256;
+
+/// Quorum connections of learners that have; more are refused.
+pub const LINKS_MAX: usize = 1024;
+
+/// Bytes that wait to be sent to a learner. It may be receiving a snapshot, behind which all
+/// proposals of that time wait; past it the learner is closed, and begins again.
+pub const LINK_OUTBOX_BYTES_MAX: usize = 256 << 20;
+
+const _: () = assert!(
+    LINK_OUTBOX_BYTES_MAX >= 2 * PROPOSAL_BYTES_IN_FLIGHT_MAX,
+    "what is in flight fits behind a snapshot"
+);
+
+/// Packets taken from one quorum connection before others have their turn.
+pub const LINK_PACKETS_PER_TURN_MAX: usize = 1024;
+
+/// Addresses tried for one server; a name may have more.
+pub const DIAL_ADDRESSES_MAX: usize = 8;
+
+/// How long an address has been tried alone before the next is tried beside it.
+pub const DIAL_STAGGER_MS: i64 = 100;
+
+/// A server is dialed once in this time, whoever wishes it.
+pub const DIAL_GAP_MS: i64 = 100;
+
+/// Threads that wait for name servers, at most.
+pub const RESOLVER_THREADS_MAX: usize = 8;
+
+/// Look-ups that are under way or wait for one of them.
+pub const RESOLVER_QUEUE_MAX: usize = 256;
+
+/// How soon the election port is tried again after it could not be bound, as Java does.
+pub const ELECTION_BIND_RETRY_MS: i64 = 1000;
+
+/// The same for the quorum port, which this server itself may only just have closed.
+pub const QUORUM_BIND_RETRY_MS: i64 = 50;
+
+/// How seldom a trouble that lasts is mentioned in the log.
+pub const COMPLAINT_INTERVAL_MS_MAX: i64 = 60_000;

@@ -5,6 +5,7 @@
 //! that Java can read the directory too; anything else is refused, and then no file is touched.
 //! INVARIANT: no whole record newer than the snapshot is lost without the operator having said so.
 
+mod history;
 mod log_file;
 mod truncate;
 
@@ -20,7 +21,8 @@ use crate::ids::Zxid;
 use crate::limits::FINDINGS_MAX;
 use log_file::{LogFile, Step};
 
-pub use truncate::{Truncated, truncate};
+pub use history::{Stretch, read_history};
+pub use truncate::{Truncated, discard_after, truncate};
 
 /// Turns [`ReplayOptions::allow_gaps`] on.
 pub const ALLOW_GAPS_PROPERTY: &str = "ringkeeper.recovery.allowGaps";

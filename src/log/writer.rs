@@ -150,6 +150,17 @@ impl Writer {
         self.keep(done)
     }
 
+    /// The history was taken back to `last`, or replaced by a snapshot of it: goes on from there, in
+    /// a new file.
+    ///
+    /// # Panics
+    /// If a file is open: [`Self::roll`] comes first, so that it could be cut.
+    pub fn restart_after(&mut self, last: Zxid) {
+        assert!(self.segment.is_none(), "what is being written cannot be cut");
+        self.last = last;
+        self.pending = FlushReport { upto: last, records: 0, bytes: 0 };
+    }
+
     /// How large a segment the writer would like prepared, asked once for each: pass what
     /// [`prepare`] returns to [`Self::offer`]. If none comes it prepares one itself when it must.
     pub fn wants_segment(&mut self) -> Option<u64> {

@@ -7,6 +7,7 @@
 //! its armed receive.
 //!
 //! ```text
+//! Connecting --connected--> Open; --refused, time, close--> Dead
 //! Open --close(AfterFlush)--> Flushing --all sent, FIN--> Draining --FIN, limit or time--> Dead
 //!   |  --close(Now | Reset)-----------------------------------------------------------> Dead
 //!   '--reset by the peer--> Dying (its input is readable until the next turn) ---------> Dead
@@ -23,6 +24,8 @@ use super::ring::{Ring, SendKey};
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Life {
+    /// Being made by us.
+    Connecting,
     Open,
     /// Sends what it has; what arrives is thrown away.
     Flushing,
@@ -124,6 +127,8 @@ pub(super) struct Connection {
     pub(super) choked: bool,
     /// The peer sends no more.
     pub(super) ended: bool,
+    /// The connect is in flight.
+    pub(super) connecting: bool,
     /// The send in flight.
     pub(super) sending: Option<SendKey>,
     /// Is on the list of those whose outbox was asked for.
@@ -155,6 +160,7 @@ impl Connection {
             paused: false,
             choked: false,
             ended: false,
+            connecting: false,
             sending: None,
             dirty: false,
             above: false,
@@ -173,21 +179,24 @@ impl Connection {
             && match self.life {
                 Life::Open => !self.paused && !self.choked,
                 Life::Flushing | Life::Draining { .. } => true,
-                Life::Dying | Life::Dead => false,
+                Life::Connecting | Life::Dying | Life::Dead => false,
             }
     }
 
     /// Whether its id still means something.
     pub(super) fn is_alive(&self) -> bool {
         match self.life {
-            Life::Open | Life::Flushing | Life::Draining { .. } => true,
+            Life::Connecting | Life::Open | Life::Flushing | Life::Draining { .. } => true,
             Life::Dying | Life::Dead => false,
         }
     }
 
     /// Whether no operation names its slot.
     pub(super) fn is_quiet(&self) -> bool {
-        self.receive == Receive::Idle && self.sending.is_none() && self.cancels == 0
+        self.receive == Receive::Idle
+            && !self.connecting
+            && self.sending.is_none()
+            && self.cancels == 0
     }
 
     pub(super) fn outbox_bytes(&self) -> usize {

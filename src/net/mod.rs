@@ -8,7 +8,8 @@
 //!
 //! INVARIANT: memory lent to the kernel is neither freed nor touched before its completion was
 //! reaped.
-//! INVARIANT: each `Accepted` is followed by exactly one `Closed`; after it the id means nothing.
+//! INVARIANT: each `Accepted` and `Connected` is followed by exactly one `Closed`; after it, and
+//! after `ConnectFailed`, the id means nothing.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use crate::limits;
 
 mod buffer;
+mod connect;
 mod connection;
 mod error;
 mod listener;
@@ -27,6 +29,7 @@ mod tests;
 mod traffic;
 mod waker;
 
+pub use connect::{ConnectFailure, Dial};
 pub use error::{Features, NetError, Obstacle, OsError};
 pub use listener::Listener;
 pub use reactor::Reactor;
@@ -88,6 +91,18 @@ pub enum Event {
         listener: ListenerId,
         /// Its address; an IPv4 peer of a dual-stack listener is shown as IPv4.
         peer: SocketAddr,
+    },
+    /// A connection that [`Reactor::connect`] began stands; it is being received from.
+    Connected {
+        /// The connection.
+        id: ConnectionId,
+    },
+    /// It came to nothing.
+    ConnectFailed {
+        /// The connection, its last mention.
+        id: ConnectionId,
+        /// Why.
+        reason: ConnectFailure,
     },
     /// More bytes lie in [`Reactor::input`]. At most one per connection and turn.
     Received {

@@ -46,6 +46,8 @@ pub struct Reactor {
     pub(super) notices: Vec<Event>,
     /// Closing connections, the first to give up in front: all wait equally long.
     pub(super) closing: VecDeque<(Duration, ConnectionId)>,
+    /// Connections being made, and when to give each of them up.
+    pub(super) dialing: Vec<(Duration, ConnectionId)>,
     /// Kept for its capacity.
     completions: Vec<Completion>,
     /// Rings know the thread that made them.
@@ -77,6 +79,7 @@ impl Reactor {
             dying: Vec::new(),
             notices: Vec::new(),
             closing: VecDeque::new(),
+            dialing: Vec::new(),
             completions: Vec::new(),
             not_send: PhantomData,
         })
@@ -233,6 +236,7 @@ impl Reactor {
             return;
         }
         match how {
+            _ if connection.life == Life::Connecting => self.give_up_dial(id),
             Close::AfterFlush => self.close_after_flush(id),
             Close::Now => self.end_between_turns(id.key, CloseReason::Local),
             Close::Reset => {
@@ -263,8 +267,10 @@ impl Reactor {
         self.bury();
         self.settle();
         self.flush();
-        if !self.closing.is_empty() || self.listeners.iter().any(|(_, one)| one.is_resting()) {
+        let has_deadlines = !self.closing.is_empty() || !self.dialing.is_empty();
+        if has_deadlines || self.listeners.iter().any(|(_, one)| one.is_resting()) {
             let now = self.clock.elapsed();
+            self.give_up_dials(now, events);
             self.give_up(now, events);
             self.accept_again(now);
         }
@@ -272,7 +278,8 @@ impl Reactor {
 
     fn wait(&mut self, timeout: Option<Duration>) -> Result<(), NetError> {
         let retries = self.listeners.iter().filter_map(|(_, one)| one.retry_at());
-        let first = retries.chain(self.closing.front().map(|(at, _)| *at)).min();
+        let dials = self.dialing.iter().map(|(at, _)| *at);
+        let first = retries.chain(dials).chain(self.closing.front().map(|(at, _)| *at)).min();
         let until_first = first.map(|at| at.saturating_sub(self.clock.elapsed()));
         self.ring.wait(timeout.into_iter().chain(until_first).min())
     }

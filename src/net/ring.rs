@@ -1,7 +1,8 @@
 //! One `io_uring`: operations in, completions out.
 //!
 //! Thread: the reactor's, which made it. Owns all memory that the kernel is using: receive buffers,
-//! and the bytes of each send from `send` until its completion hands them back. So no order of
+//! the bytes of each send from `send` until its completion hands them back, the address of each
+//! connect. So no order of
 //! calls to this file can make the kernel read or write memory that is someone else's. A descriptor
 //! passed in must stay open until the operation's last completion; that is the caller's part, and a
 //! mistake would reach the wrong file but no memory.
@@ -9,8 +10,9 @@
 
 #![expect(unsafe_code, reason = "submission entries carry addresses")]
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::mem;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -18,7 +20,8 @@ use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{SendFlags, SocketFlags};
+use rustix::net::addr::SocketAddrArg;
+use rustix::net::{SendFlags, SocketAddrAny, SocketFlags};
 use slab::Slab;
 
 use super::buffer::{Buffers, Lent};
@@ -45,6 +48,7 @@ enum Kind {
     /// The key is a place in `sends`.
     Send,
     Cancel,
+    Connect,
 }
 
 impl Kind {
@@ -60,6 +64,7 @@ impl Kind {
             2 => Self::Receive,
             3 => Self::Send,
             4 => Self::Cancel,
+            5 => Self::Connect,
             _ => unreachable!("the kernel returns user data as it was given"),
         };
         (kind, user_data as u32)
@@ -93,6 +98,10 @@ pub(super) enum Completion {
     Cancelled {
         key: u32,
     },
+    Connected {
+        key: u32,
+        result: Result<(), Errno>,
+    },
 }
 
 /// Names a send in flight.
@@ -113,6 +122,8 @@ pub(super) struct Ring {
     io: IoUring,
     buffers: Buffers,
     sends: Slab<Sending>,
+    /// Where each connection that is being made goes.
+    dialed: HashMap<u32, Box<SocketAddrAny>>,
     /// Entries that found the submission queue full; they go first next time.
     waiting: VecDeque<squeue::Entry>,
     in_flight: usize,
@@ -139,6 +150,7 @@ impl Ring {
             io,
             buffers,
             sends: Slab::new(),
+            dialed: HashMap::new(),
             waiting: VecDeque::new(),
             in_flight: 0,
             sends_queued: 0,
@@ -169,6 +181,17 @@ impl Ring {
         let flags = flag_bits(SocketFlags::CLOEXEC.bits());
         let entry = opcode::AcceptMulti::new(raw(fd)).flags(flags).build();
         self.push(entry, Kind::Accept, key);
+    }
+
+    /// Connects the socket of connection `key`, once.
+    pub(super) fn connect(&mut self, fd: BorrowedFd<'_>, key: u32, to: SocketAddr) {
+        let address = Box::new(to.as_any());
+        // The address stays good until the completion: `dialed` owns it, nothing reaches into it,
+        // and moving a box does not move what it points to.
+        let entry = opcode::Connect::new(raw(fd), address.as_ptr().cast(), address.addr_len());
+        let before = self.dialed.insert(key, address);
+        assert!(before.is_none(), "a slot is not reused before its connect has ended");
+        self.push(entry.build(), Kind::Connect, key);
     }
 
     /// Receives until told otherwise.
@@ -212,6 +235,12 @@ impl Ring {
         self.push(entry, Kind::Cancel, u32::MAX);
     }
 
+    /// Ends the connect of connection `key`.
+    pub(super) fn cancel_connect(&mut self, key: u32) {
+        let entry = opcode::AsyncCancel::new(Kind::Connect.user_data(key)).build();
+        self.push(entry, Kind::Cancel, key);
+    }
+
     /// Ends a send of connection `key`.
     pub(super) fn cancel_send(&mut self, key: u32, send: SendKey) {
         let entry = opcode::AsyncCancel::new(Kind::Send.user_data(send.0)).build();
@@ -251,12 +280,12 @@ impl Ring {
 
     /// Takes the completions that are there.
     pub(super) fn reap(&mut self, into: &mut Vec<Completion>) {
-        let Self { io, buffers, sends, in_flight, completions, .. } = self;
+        let Self { io, buffers, sends, dialed, in_flight, completions, .. } = self;
         for entry in io.completion() {
             *completions += 1;
             let more = cqueue::more(entry.flags());
             *in_flight -= usize::from(!more);
-            into.push(completion(buffers, sends, &entry, more));
+            into.push(completion(buffers, sends, dialed, &entry, more));
         }
     }
 
@@ -274,9 +303,9 @@ impl Ring {
     }
 
     fn offer(&mut self, entry: &squeue::Entry) -> bool {
-        // SAFETY: all entries are built in this file. What they point to (the bytes of a send) is
-        // owned by `self` until the completion; descriptors are plain numbers to the memory's
-        // safety.
+        // SAFETY: all entries are built in this file. What they point to (the bytes of a send, the
+        // address of a connect) is owned by `self` until the completion; descriptors are plain
+        // numbers to the memory's safety.
         unsafe { self.io.submission().push(entry) }.is_ok()
     }
 
@@ -340,6 +369,7 @@ impl Drop for Ring {
             // The kernel may still use the memory: better lost than written to by it.
             self.buffers.leak();
             mem::forget(mem::take(&mut self.sends));
+            mem::forget(mem::take(&mut self.dialed));
         }
     }
 }
@@ -347,6 +377,7 @@ impl Drop for Ring {
 fn completion(
     buffers: &mut Buffers,
     sends: &mut Slab<Sending>,
+    dialed: &mut HashMap<u32, Box<SocketAddrAny>>,
     entry: &cqueue::Entry,
     more: bool,
 ) -> Completion {
@@ -372,6 +403,10 @@ fn completion(
             Completion::Sent { key, bytes, from, result: result.map(|sent| sent as usize) }
         }
         Kind::Cancel => Completion::Cancelled { key },
+        Kind::Connect => {
+            dialed.remove(&key);
+            Completion::Connected { key, result: result.map(|_| ()) }
+        }
     }
 }
 
@@ -425,6 +460,7 @@ fn probe(io: &IoUring) -> Result<(), NetError> {
     let needed = [
         (opcode::AcceptMulti::CODE, "IORING_OP_ACCEPT"),
         (opcode::Send::CODE, "IORING_OP_SEND"),
+        (opcode::Connect::CODE, "IORING_OP_CONNECT"),
         (opcode::PollAdd::CODE, "IORING_OP_POLL_ADD"),
         (opcode::AsyncCancel::CODE, "IORING_OP_ASYNC_CANCEL"),
         // Multishot receive cannot be probed for; this operation came with the same kernel, 6.0.

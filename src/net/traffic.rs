@@ -45,6 +45,7 @@ impl Reactor {
                 self.on_sent(key, bytes, from, result, events);
                 self.free_if_over(key);
             }
+            Completion::Connected { key, result } => self.on_connected(key, result, events),
             Completion::Cancelled { key } => {
                 if let Some(connection) = self.connections.get_mut(key as usize) {
                     connection.cancels -= 1;
@@ -56,12 +57,18 @@ impl Reactor {
 
     /// A new connection around `socket`, receiving.
     pub(super) fn insert(&mut self, socket: OwnedFd) -> ConnectionId {
+        let id = self.take_slot(socket);
+        self.steer(id.key);
+        id
+    }
+
+    /// A place for a connection around `socket`.
+    pub(super) fn take_slot(&mut self, socket: OwnedFd) -> ConnectionId {
         let entry = self.connections.vacant_entry();
         let key = slot_key(entry.key());
         self.next_generation = self.next_generation.wrapping_add(1);
         let id = ConnectionId { key, generation: self.next_generation };
         entry.insert(Connection::new(id, socket));
-        self.steer(key);
         id
     }
 
@@ -146,7 +153,9 @@ impl Reactor {
                     None => self.end(key, CloseReason::Unfinished, events),
                 }
             }
-            Life::Flushing | Life::Dying | Life::Dead => self.ring.give_back(lent),
+            Life::Connecting | Life::Flushing | Life::Dying | Life::Dead => {
+                self.ring.give_back(lent);
+            }
         }
     }
 
@@ -156,7 +165,7 @@ impl Reactor {
         match connection.life {
             Life::Open => events.push(Event::EndOfInput { id: connection.id }),
             Life::Draining { .. } => self.end(key, CloseReason::Local, events),
-            Life::Flushing | Life::Dying | Life::Dead => {}
+            Life::Connecting | Life::Flushing | Life::Dying | Life::Dead => {}
         }
     }
 
@@ -203,7 +212,7 @@ impl Reactor {
                     self.end(key, reason, events);
                 }
             }
-            Life::Open | Life::Draining { .. } | Life::Dying | Life::Dead => {}
+            Life::Connecting | Life::Open | Life::Draining { .. } | Life::Dying | Life::Dead => {}
         }
     }
 
@@ -344,7 +353,7 @@ impl Reactor {
     }
 
     /// Ends a connection in the course of a turn.
-    fn end(&mut self, key: u32, reason: CloseReason, events: &mut Vec<Event>) {
+    pub(super) fn end(&mut self, key: u32, reason: CloseReason, events: &mut Vec<Event>) {
         let connection = &mut self.connections[key as usize];
         connection.life = Life::Dead;
         connection.release(&mut self.ring, &mut self.pool);
@@ -364,6 +373,10 @@ impl Reactor {
     pub(super) fn cancel(&mut self, key: u32) {
         self.stop_receiving(key);
         let connection = &mut self.connections[key as usize];
+        if connection.connecting {
+            connection.cancels += 1;
+            self.ring.cancel_connect(key);
+        }
         if let Some(send) = connection.sending {
             connection.cancels += 1;
             self.ring.cancel_send(key, send);
@@ -371,7 +384,7 @@ impl Reactor {
     }
 
     /// Closes the socket and frees the slot once the kernel has nothing to do with either.
-    fn free_if_over(&mut self, key: u32) {
+    pub(super) fn free_if_over(&mut self, key: u32) {
         let connection = &self.connections[key as usize];
         if connection.life == Life::Dead && connection.is_quiet() {
             self.connections.remove(key as usize);

@@ -12,25 +12,28 @@ use std::time::Duration;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::config::Config;
-use super::recover::{self, RecoverOptions, Recovered};
-use super::settings;
+use super::{ensemble, settings};
 use crate::clock::Clock;
 use crate::error::{ExitCode, Fatal};
 use crate::limits::{
-    COMMIT_QUEUE_MAX, LOG_QUEUE_MAX, QUESTIONS_QUEUE_MAX, REQUEST_QUEUE_MAX, WORDS_QUEUE_MAX,
+    COMMIT_QUEUE_MAX, LOG_QUEUE_MAX, QUESTIONS_QUEUE_MAX, REQUEST_QUEUE_MAX, STORAGE_QUEUE_MAX,
+    WORDS_QUEUE_MAX,
 };
 use crate::log::{Directory, Writer, WriterOptions};
 use crate::net::{Listener, NetError, Options, Reactor, Waker};
-use crate::request::prepare::Preparer;
+use crate::request::prepare::PrepareConfig;
 use crate::stage::control::{Inquiry, Question, WordAsk};
 use crate::stage::log::{self, LogAsk, LogStage};
 use crate::stage::message::{Ask, Batch};
+use crate::stage::peers;
 use crate::stage::pin::{self, Placement};
 use crate::stage::queue::{Bell, ParkBell, Receiver, Sender, bounded};
 use crate::stage::shard::{self, Shard};
 use crate::stage::shared::Shared;
 use crate::stage::snapshot::{self, SnapshotAsk, SnapshotOptions};
-use crate::stage::zab::{self, ZabStage};
+use crate::stage::storage::recover::{self, RecoverOptions, Recovered};
+use crate::stage::storage::{self, ConfigText, StorageAnswer, StorageAsk};
+use crate::stage::zab::{self, MemberParts, ZabStage};
 
 /// A running server, as the control thread holds it.
 pub struct Running {
@@ -75,22 +78,22 @@ struct Ringed {
 /// [`Fatal`] with the exit code for what stands in the way; nothing serves then.
 pub fn boot(config: &Config, bell: &Arc<ParkBell>) -> Result<Running, Fatal> {
     let clock = Clock::start();
-    if !config.is_standalone() {
-        let text = "this configuration has several servers; ensembles are not served yet";
-        return Err(Fatal::new(ExitCode::Invocation, text));
-    }
     raise_file_limit();
+    ensemble::announce(config);
     let storage = &config.storage;
     let directory =
         Directory::open(&storage.data_dir, &storage.data_log_dir, storage.directories_autocreate)
             .map_err(|error| Fatal::new(ExitCode::DataDirectory, error))?;
     let seed = RandomState::new().hash_one(0);
-    let recovered = recover(config, &directory, seed, clock)?;
+    let options = recover_options(config, seed);
+    let mut recovered = recover(&options, &directory, clock)?;
+    let place = ensemble::take_place(config, &directory, &mut recovered)?;
     let placement = settings::placement(config);
     let shards = placement.shards.len();
     let (failures_in, failures) = sync_channel(1);
     let writer = open_log(config, &directory, recovered.tree.last_zxid());
-    let needs_snapshot = recovered.snapshot.is_none();
+    let needs_snapshot =
+        recovered.snapshot.is_none() && place.as_ref().is_none_or(ensemble::Place::has_data);
     let shared = Arc::new(Shared::new(
         recovered.tree,
         settings::settings(config)?,
@@ -105,13 +108,29 @@ pub fn boot(config: &Config, bell: &Arc<ParkBell>) -> Result<Running, Fatal> {
     tracing::info!(%placement, "threads");
     let listeners = listen(config, shards)?;
     let address = listeners[0].local_addr();
-    let mut parts = Wiring::new(&shared, &placement, listeners, bell)?;
-    let snapshots = start_snapshots(&shared, snapshot_options)?;
+    let mut parts = Wiring::new(&shared, &placement, listeners, bell, config)?;
+    let snapshots = start_snapshots(&shared, snapshot_options.clone())?;
     parts.start_log(&shared, writer, config, &directory, placement.log)?;
-    parts.start_zab(&shared, Preparer::new(settings::prepare(config, seed)?), snapshots)?;
-    parts.start_shards(&shared)?;
     let directories = (directory.snap_dir().into(), directory.log_dir().into());
-    tracing::info!(%address, "serving clients");
+    let member = place.map(|place| {
+        let storage = Storage {
+            snapshots: snapshots.clone(),
+            options: snapshot_options,
+            log_dir: directory.log_dir().into(),
+            recover: options,
+            config: place.text.clone(),
+        };
+        parts.start_storage(&shared, storage).map(|(asks, answers)| place.member(asks, answers))
+    });
+    let member = member.transpose()?;
+    let is_alone = member.is_none();
+    let prepare = settings::prepare(config, seed)?;
+    let session_server = ensemble::session_server(config);
+    parts.start_zab(&shared, ZabSetup { prepare, session_server, snapshots, member })?;
+    parts.start_shards(&shared)?;
+    if is_alone {
+        tracing::info!(%address, "serving clients");
+    }
     Ok(Running {
         shared,
         address,
@@ -134,19 +153,23 @@ fn raise_file_limit() {
     }
 }
 
+fn recover_options(config: &Config, seed: u64) -> RecoverOptions {
+    let storage = &config.storage;
+    RecoverOptions {
+        tree: settings::tree(config, seed),
+        trust_empty_snapshot: storage.trust_empty_snapshot,
+        allow_gaps: storage.recovery_allows_gaps,
+        cut_damaged_tail: storage.recovery_cuts_damaged_tail,
+        recent_max: if config.is_standalone() { 0 } else { storage.commit_log_count as usize },
+    }
+}
+
 fn recover(
-    config: &Config,
+    options: &RecoverOptions,
     directory: &Directory,
-    seed: u64,
     clock: Clock,
 ) -> Result<Recovered, Fatal> {
-    let options = RecoverOptions {
-        tree: settings::tree(config, seed),
-        trust_empty_snapshot: config.storage.trust_empty_snapshot,
-        allow_gaps: config.storage.recovery_allows_gaps,
-        cut_damaged_tail: config.storage.recovery_cuts_damaged_tail,
-    };
-    let recovered = recover::recover(directory, &options)?;
+    let recovered = recover::recover(directory.snap_dir(), directory.log_dir(), options)?;
     let (zxid, nodes) = (recovered.tree.last_zxid(), recovered.tree.node_count());
     let (replayed, millis) = (recovered.replayed, clock.now().0);
     tracing::info!(%zxid, nodes, replayed, millis, "recovered");
@@ -174,10 +197,11 @@ fn open_log(config: &Config, directory: &Directory, last: crate::ids::Zxid) -> W
 /// There is always a snapshot: a log without one is not to be trusted.
 fn first_snapshot(shared: &Arc<Shared>, options: &SnapshotOptions) -> Result<(), Fatal> {
     let image = shared.tree.write().begin_image().expect("no other image is under way yet");
-    let written = snapshot::write(&image, shared, options);
-    drop(shared.tree.write().end_image());
-    let file = written.map_err(|error| Fatal::new(ExitCode::Snapshot, error))?;
-    tracing::info!(file = %file.path.display(), "snapshotting");
+    let written = snapshot::write(&image, &shared.tree, options);
+    drop(shared.tree.write().end_image(&image));
+    if let Some(file) = written.map_err(|error| Fatal::new(ExitCode::Snapshot, error))? {
+        tracing::info!(file = %file.path.display(), "snapshotting");
+    }
     Ok(())
 }
 
@@ -211,7 +235,7 @@ fn start_snapshots(
     shared: &Arc<Shared>,
     options: SnapshotOptions,
 ) -> Result<SyncSender<SnapshotAsk>, Fatal> {
-    let (asks, asked) = sync_channel(1);
+    let (asks, asked) = sync_channel(0); // handed over, never queued
     let shared = Arc::clone(shared);
     spawn("snapshot", move || {
         pin::be_nice();
@@ -232,15 +256,12 @@ fn start_ringed(
     name: &str,
     core: Option<usize>,
     listener: Option<Listener>,
+    options: Options,
     shared: &Arc<Shared>,
 ) -> Result<Ringed, Fatal> {
     let (made, ring_made) = sync_channel(1);
     let (work, works) = sync_channel::<Work>(1);
     let shared = Arc::clone(shared);
-    let options = Options {
-        input_bytes_max: shared.settings.frame_bytes_max as usize + (64 << 10),
-        ..Options::default()
-    };
     let thread = spawn(name, move || {
         pin::pin(core);
         let made_ring = Reactor::new(options).and_then(|mut reactor| {
@@ -269,6 +290,23 @@ fn start_ringed(
     Ok(Ringed { waker, work, thread })
 }
 
+/// What the storage thread is told of the files.
+struct Storage {
+    snapshots: SyncSender<SnapshotAsk>,
+    options: SnapshotOptions,
+    log_dir: PathBuf,
+    recover: RecoverOptions,
+    config: ConfigText,
+}
+
+/// What the zab thread is told.
+struct ZabSetup {
+    prepare: PrepareConfig,
+    session_server: u8,
+    snapshots: SyncSender<SnapshotAsk>,
+    member: Option<MemberParts>,
+}
+
 /// The queues, while the threads are being started.
 struct Wiring {
     zab: Option<Ringed>,
@@ -294,8 +332,12 @@ impl Wiring {
         placement: &Placement,
         listeners: Vec<Listener>,
         bell: &Arc<ParkBell>,
+        config: &Config,
     ) -> Result<Self, Fatal> {
-        let zab = start_ringed("zab", placement.zab, None, shared)?;
+        let options = peers::reactor_options(ensemble::packet_bytes_max(config));
+        let zab = start_ringed("zab", placement.zab, None, options, shared)?;
+        let frame_bytes = shared.settings.frame_bytes_max as usize;
+        let options = Options { input_bytes_max: frame_bytes + (64 << 10), ..Options::default() };
         let zab_bell: Arc<dyn Bell> = Arc::new(zab.waker.clone());
         let (words_out, words) = bounded(WORDS_QUEUE_MAX, Arc::clone(bell) as Arc<dyn Bell>);
         let (inquiries_out, inquiries_in) = bounded(WORDS_QUEUE_MAX, Arc::clone(&zab_bell));
@@ -319,7 +361,7 @@ impl Wiring {
         };
         for (index, (core, listener)) in placement.shards.iter().zip(listeners).enumerate() {
             let name = format!("shard-{index}");
-            let ringed = start_ringed(&name, *core, Some(listener), shared)?;
+            let ringed = start_ringed(&name, *core, Some(listener), options, shared)?;
             let bell: Arc<dyn Bell> = Arc::new(ringed.waker.clone());
             let (ask, asked) = bounded(REQUEST_QUEUE_MAX, Arc::clone(&zab_bell));
             let (batch, batches) = bounded(COMMIT_QUEUE_MAX, Arc::clone(&bell));
@@ -354,6 +396,7 @@ impl Wiring {
             zab,
             writer,
             log_dir: directory.log_dir().into(),
+            snap_dir: directory.snap_dir().into(),
             flush_warning_ms: config.storage.flush_warning_ms,
         };
         let stage = LogStage::new(parts);
@@ -366,12 +409,34 @@ impl Wiring {
         Ok(())
     }
 
-    fn start_zab(
-        &mut self,
+    /// The storage thread is not waited for at the end: what it does is for an ensemble, and
+    /// either whole or not there.
+    fn start_storage(
+        &self,
         shared: &Arc<Shared>,
-        preparer: Preparer,
-        snapshots: SyncSender<SnapshotAsk>,
-    ) -> Result<(), Fatal> {
+        storage: Storage,
+    ) -> Result<(SyncSender<StorageAsk>, Receiver<StorageAnswer>), Fatal> {
+        let zab = self.zab.as_ref().expect("the zab thread is started last").waker.clone();
+        let (answers, answered) = bounded(STORAGE_QUEUE_MAX, Arc::new(zab) as Arc<dyn Bell>);
+        let (asks, asked) = sync_channel(STORAGE_QUEUE_MAX);
+        let Storage { snapshots, options, log_dir, recover, config } = storage;
+        let parts = storage::Parts {
+            shared: Arc::clone(shared),
+            asks: asked,
+            answers,
+            log: self.log_out.clone().expect("the log thread is started before"),
+            snapshots,
+            options,
+            log_dir,
+            recover,
+            config,
+        };
+        spawn("storage", move || storage::run(&parts))?;
+        Ok((asks, answered))
+    }
+
+    fn start_zab(&mut self, shared: &Arc<Shared>, setup: ZabSetup) -> Result<(), Fatal> {
+        let ZabSetup { prepare, session_server, snapshots, member } = setup;
         let Ringed { work, thread, .. } = self.zab.take().expect("made at the start");
         let shared = Arc::clone(shared);
         let asks = std::mem::take(&mut self.asks_in);
@@ -380,9 +445,22 @@ impl Wiring {
         let inquiries = self.inquiries_in.take().expect("made at the start");
         let durable = Arc::clone(&self.durable);
         give(&work, move |reactor| {
-            let parts =
-                zab::Parts { reactor, shared, asks, batches, log, durable, snapshots, inquiries };
-            ZabStage::standalone(parts, preparer).run()
+            let parts = zab::Parts {
+                reactor,
+                shared,
+                asks,
+                batches,
+                log,
+                durable,
+                snapshots,
+                inquiries,
+                prepare,
+                session_server,
+            };
+            match member {
+                None => ZabStage::standalone(parts).run(),
+                Some(member) => ZabStage::member(parts, member).run(),
+            }
         })?;
         self.threads.insert(0, thread);
         Ok(())

@@ -9,11 +9,14 @@ use super::config::Config;
 use crate::admin::environment;
 use crate::admin::four_letter::Needs;
 use crate::admin::report::{
-    Conf, Connection, ConnectionSession, Expiries, Facts, Mode, Quota, Report, Sessions, Sizes,
+    Conf, ConfQuorum, Connection, ConnectionSession, Expiries, Facts, Leader, Mode, Quota, Report,
+    Sessions, Sizes,
 };
 use crate::clock;
-use crate::ids::{Millis, ServerId, SessionId};
-use crate::stage::control::{ConnectionFacts, Inquiry, Question, SessionFacts};
+use crate::ids::{Millis, ServerId, SessionId, Zxid};
+use crate::stage::control::{
+    ConnectionFacts, Inquiry, LeaderFacts, Place, Question, SessionFacts, Standing,
+};
 use crate::stage::queue::Sender;
 use crate::tree;
 use crate::wire::OpCode;
@@ -28,14 +31,16 @@ pub(super) fn report(
     needs: &[Needs],
     trace_mask: i64,
 ) -> Report {
-    let mut report = Report { facts: facts(running, trace_mask), ..Report::default() };
+    let place = place(running, config);
+    let mut report =
+        Report { facts: facts(running, config, place.as_ref(), trace_mask), ..Report::default() };
     for need in needs {
         match need {
             Needs::Readings => report.readings = running.shared.metrics.read(),
             Needs::Conf => report.conf = conf(running, config),
             Needs::Sizes => report.sizes = sizes(running),
             Needs::Connections => report.connections = connections(running),
-            Needs::Sessions => report.sessions = sessions(running),
+            Needs::Sessions => report.sessions = sessions(running, place.as_ref()),
             Needs::Ephemerals => report.ephemerals = ephemerals(running),
             Needs::Watches => report.watches = watches(running),
             Needs::Digests => {
@@ -50,18 +55,55 @@ pub(super) fn report(
     report
 }
 
-fn facts(running: &Running, trace_mask: i64) -> Facts {
+/// This server's place among others, if there are any.
+fn place(running: &Running, config: &Config) -> Option<Place> {
+    if config.is_standalone() {
+        return None;
+    }
+    let (answer, answers) = sync_channel(1);
+    if running.inquiries.push(Inquiry::Place(answer)).is_err() {
+        return Some(Place::default());
+    }
+    running.inquiries.ring();
+    Some(answers.recv_timeout(PATIENCE).unwrap_or_default())
+}
+
+/// COMPAT: a server that looks for a leader is asked nothing; its mode is of no interest then.
+fn mode(place: Option<&Place>) -> Mode {
+    match place.map(|place| place.standing) {
+        None => Mode::Standalone,
+        Some(Standing::Leading) => Mode::Leader,
+        Some(Standing::Looking | Standing::Following) => Mode::Follower,
+        Some(Standing::Observing) => Mode::Observer,
+        Some(Standing::ReadOnly) => Mode::ReadOnly,
+    }
+}
+
+fn leader(facts: LeaderFacts) -> Leader {
+    Leader {
+        learners: facts.learners,
+        synced_followers: facts.synced_followers,
+        synced_non_voting_followers: 0,
+        synced_observers: facts.synced_observers,
+        pending_syncs: facts.pending_syncs,
+        uptime_ms: facts.uptime_ms,
+        proposal_bytes: facts.proposal_bytes,
+    }
+}
+
+fn facts(running: &Running, config: &Config, place: Option<&Place>, trace_mask: i64) -> Facts {
     let shared = &running.shared;
+    let voters = config.ensemble.members.as_ref().map(|all| all.participants().count() as u64);
     let tree = shared.tree.read();
     let outstanding = shared.outstanding.load(std::sync::atomic::Ordering::Relaxed);
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let open_files = std::fs::read_dir("/proc/self/fd").ok().map(|files| files.count() as u64);
     Facts {
-        serving: true,
-        mode: Mode::Standalone,
-        peer_state: None,
+        serving: place.is_none_or(|place| place.serving),
+        mode: mode(place),
+        peer_state: place.map(|place| place.peer_state.clone()),
         observer_master: None,
-        last_zxid: tree.last_zxid(),
+        last_zxid: tree.last_zxid().max(place.map_or(Zxid::ZERO, |place| place.epoch_zxid)),
         node_count: tree.node_count() as u64,
         data_bytes: tree.data_bytes(),
         ephemeral_count: tree.ephemeral_count() as u64,
@@ -75,8 +117,8 @@ fn facts(running: &Running, trace_mask: i64) -> Facts {
         open_files_max: limit.current,
         auth_failed: shared.auth_failed.load(std::sync::atomic::Ordering::Relaxed),
         trace_mask,
-        quorum_size: None,
-        leader: None,
+        quorum_size: voters,
+        leader: place.and_then(|place| place.leader).map(leader),
         follower_observers: None,
     }
 }
@@ -93,9 +135,25 @@ fn conf(running: &Running, config: &Config) -> Conf {
         session_timeout_ms_min: sessions.timeout_ms_min,
         session_timeout_ms_max: sessions.timeout_ms_max,
         listen_backlog: clients.listen_backlog,
-        server_id: ServerId(0),
-        quorum: None,
+        // COMPAT: alone it is 0, whatever `myid` says.
+        server_id: if config.is_standalone() { ServerId(0) } else { config.ensemble.my_id },
+        quorum: quorum(config),
     }
+}
+
+fn quorum(config: &Config) -> Option<ConfQuorum> {
+    let ensemble = &config.ensemble;
+    let members = ensemble.members.as_ref()?;
+    let address = members.servers.get(&ensemble.my_id).and_then(|own| own.addresses.first());
+    Some(ConfQuorum {
+        init_limit_ticks: ensemble.init_limit_ticks,
+        sync_limit_ticks: ensemble.sync_limit_ticks,
+        election_algorithm: ensemble.election_algorithm,
+        election_port: address.map_or(0, |address| address.election_port),
+        quorum_port: address.map_or(0, |address| address.quorum_port),
+        observer: ensemble.observer,
+        membership: members.to_string(),
+    })
 }
 
 fn absolute(path: &Path) -> String {
@@ -202,7 +260,13 @@ fn op_name(op: OpCode) -> &'static str {
     }
 }
 
-fn sessions(running: &Running) -> Sessions {
+fn sessions(running: &Running, place: Option<&Place>) -> Sessions {
+    if place.is_some_and(|place| place.leader.is_none()) {
+        let tree = running.shared.tree.read();
+        let timeout = |ms: i32| u32::try_from(ms).unwrap_or(0);
+        let global = tree.sessions().map(|(id, ms)| (id, timeout(ms))).collect();
+        return Sessions::Learned { local: None, global };
+    }
     let (answer, answers) = sync_channel(1);
     if running.inquiries.push(Inquiry::Sessions(answer)).is_err() {
         return Sessions::default();

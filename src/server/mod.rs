@@ -3,8 +3,8 @@
 pub mod boot;
 pub mod config;
 pub mod control;
+mod ensemble;
 mod gather;
-mod recover;
 mod settings;
 
 use std::sync::Arc;

@@ -45,6 +45,56 @@ pub enum Question {
 pub enum Inquiry {
     /// When do which sessions expire?
     Sessions(SyncSender<BTreeMap<Millis, Vec<SessionId>>>),
+    /// What is this server among the others?
+    Place(SyncSender<Place>),
+}
+
+/// A server's place in its ensemble.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// What it does for clients.
+    pub serving: bool,
+    /// `leading`, `following`, … and how far it is, as `mntr` prints it.
+    pub peer_state: String,
+    /// What it is.
+    pub standing: Standing,
+    /// The epoch's first zxid, of a leader that serves.
+    pub epoch_zxid: Zxid,
+    /// A leader's numbers.
+    pub leader: Option<LeaderFacts>,
+}
+
+/// What a server is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Standing {
+    /// Without a leader.
+    #[default]
+    Looking,
+    /// The leader.
+    Leading,
+    /// A learner with a vote.
+    Following,
+    /// A learner without.
+    Observing,
+    /// Without a leader, serving those who read.
+    ReadOnly,
+}
+
+/// What only a leader knows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LeaderFacts {
+    /// Links to learners.
+    pub learners: u64,
+    /// Of these, followers in step.
+    pub synced_followers: u64,
+    /// Of these, observers in step.
+    pub synced_observers: u64,
+    /// Syncs that wait.
+    pub pending_syncs: u64,
+    /// Since it leads.
+    pub uptime_ms: u64,
+    /// Bytes of the last, the least and the greatest proposal; -1 before the first.
+    pub proposal_bytes: (i64, i64, i64),
 }
 
 /// One connection, for `cons`, `stat` and `dump`.

@@ -5,13 +5,15 @@
 //! ready, off the path.
 //! INVARIANT: `durable` is raised only after a flush that covers it has returned.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver as Answers, SyncSender, TryRecvError, sync_channel};
 
 use crate::error::{ExitCode, Fatal};
+use crate::ids::Zxid;
 use crate::limits::LOG_BATCH_BYTES_MAX;
-use crate::log::{Error, Prepared, Writer};
+use crate::log::{Error, Prepared, Writer, recovery};
 use crate::metrics::{Basic, Recorder};
 use crate::net::Waker;
 use crate::stage::queue::{ParkBell, Receiver};
@@ -25,8 +27,19 @@ pub enum LogAsk {
     Append(Proposal),
     /// Go on in a new file: a snapshot holds what came before.
     Roll,
+    /// Take the history back; says when that is durable. Nothing may be appended meanwhile.
+    Cut(Cut, SyncSender<()>),
     /// Nothing more comes.
     Stop,
+}
+
+/// How a history is taken back.
+#[derive(Clone, Copy, Debug)]
+pub enum Cut {
+    /// To exactly this txn, as a leader's TRUNC asks.
+    Truncate(Zxid),
+    /// A snapshot of this txn takes the place of everything: what is newer goes.
+    Discard(Zxid),
 }
 
 /// What the log stage is made of.
@@ -44,7 +57,9 @@ pub struct Parts {
     /// The log.
     pub writer: Writer,
     /// Where segments are made ready.
-    pub log_dir: std::path::PathBuf,
+    pub log_dir: PathBuf,
+    /// Where snapshots are, which a cut has to do with as well.
+    pub snap_dir: PathBuf,
     /// Flushes slower than this are worth a line.
     pub flush_warning_ms: u64,
 }
@@ -77,12 +92,12 @@ impl LogStage {
                 }
                 Ok(false) => {
                     if let Err(error) = self.parts.writer.close() {
-                        shared.fail(Fatal::new(ExitCode::LogFailed, error));
+                        shared.fail(failed(error));
                     }
                     return;
                 }
-                Err(error) => {
-                    shared.fail(Fatal::new(ExitCode::LogFailed, error));
+                Err(fatal) => {
+                    shared.fail(fatal);
                     return;
                 }
             }
@@ -91,8 +106,8 @@ impl LogStage {
 
     /// One turn of group commit: what queued up during the last flush shares the next. False when
     /// nothing more comes.
-    fn turn(&mut self) -> Result<bool, Error> {
-        self.preparer.deliver(&mut self.parts.writer)?;
+    fn turn(&mut self) -> Result<bool, Fatal> {
+        self.preparer.deliver(&mut self.parts.writer).map_err(failed)?;
         let mut goes_on = true;
         let mut bytes = 0;
         while bytes < LOG_BATCH_BYTES_MAX
@@ -100,18 +115,40 @@ impl LogStage {
         {
             match ask {
                 LogAsk::Append(proposal) => {
-                    self.parts.writer.append(proposal.zxid, &proposal.record)?;
+                    self.parts.writer.append(proposal.zxid, &proposal.record).map_err(failed)?;
                     bytes += proposal.record.len();
                 }
-                LogAsk::Roll => self.parts.writer.roll()?,
+                LogAsk::Roll => self.parts.writer.roll().map_err(failed)?,
+                LogAsk::Cut(cut, done) => {
+                    self.cut(cut)?;
+                    bytes = 0; // the roll before it has flushed
+                    let _ = done.try_send(()); // who asked may have left
+                }
                 LogAsk::Stop => goes_on = false,
             }
         }
         if bytes > 0 {
-            self.flush()?;
+            self.flush().map_err(failed)?;
         }
         self.preparer.wish(&mut self.parts.writer);
         Ok(goes_on)
+    }
+
+    /// COMPAT: a cut that cannot be made ends the process (`Learner.syncWithLeader`).
+    fn cut(&mut self, cut: Cut) -> Result<(), Fatal> {
+        let writer = &mut self.parts.writer;
+        writer.roll().map_err(failed)?;
+        let (log_dir, snap_dir) = (&self.parts.log_dir, &self.parts.snap_dir);
+        let (last, cut) = match cut {
+            Cut::Truncate(last) => (last, recovery::truncate(log_dir, snap_dir, last)),
+            Cut::Discard(last) => (last, recovery::discard_after(log_dir, snap_dir, last)),
+        };
+        let cut = cut.map_err(|error| Fatal::new(ExitCode::QuorumPacket, error))?;
+        writer.restart_after(last);
+        // The zab thread says itself from where on it counts: it knows when the tree is there.
+        let (removed, shortened) = (cut.removed.len(), cut.cut.len());
+        tracing::info!(%last, removed, shortened, "history was cut");
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Error> {
@@ -136,6 +173,10 @@ impl LogStage {
     }
 }
 
+fn failed(error: Error) -> Fatal {
+    Fatal::new(ExitCode::LogFailed, error)
+}
+
 /// Makes the next segment ready on a thread of its own.
 struct SegmentPreparer {
     wishes: SyncSender<u64>,
@@ -143,7 +184,7 @@ struct SegmentPreparer {
 }
 
 impl SegmentPreparer {
-    fn start(dir: std::path::PathBuf) -> Self {
+    fn start(dir: PathBuf) -> Self {
         let (wishes, wished) = sync_channel::<u64>(1);
         let (done, ready) = sync_channel(1);
         let work = move || {

@@ -114,4 +114,6 @@ pub enum Entry {
     Refused(ConnectionId, Range<usize>),
     /// Close at once: the session expired, or was attached elsewhere.
     Cut(ConnectionId),
+    /// Close every connection that has a session, or is about to: the server's role has ended.
+    CutAll,
 }

@@ -6,9 +6,12 @@
 pub mod control;
 pub mod log;
 pub mod message;
+pub mod peers;
 pub mod pin;
 pub mod queue;
+pub mod service;
 pub mod shard;
 pub mod shared;
 pub mod snapshot;
+pub mod storage;
 pub mod zab;

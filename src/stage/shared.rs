@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::request::access::AccessConfig;
 use crate::request::session::TimeoutRange;
 use crate::stage::queue::Bell;
+use crate::stage::service::ServiceCell;
 use crate::tree::Tree;
 
 /// What the stages need of the configuration.
@@ -54,6 +55,8 @@ pub struct Shared {
     pub tree: RwLock<Tree>,
     /// Never change while the server runs.
     pub settings: Settings,
+    /// What clients may expect of this server.
+    pub service: ServiceCell,
     /// Counters and latencies.
     pub metrics: Metrics,
     /// Writes submitted and not answered.
@@ -89,6 +92,7 @@ impl Shared {
         Self {
             tree: RwLock::new(tree),
             settings,
+            service: ServiceCell::default(),
             metrics: Metrics::new(),
             outstanding: AtomicUsize::new(0),
             outstanding_bytes: AtomicUsize::new(0),

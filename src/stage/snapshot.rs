@@ -8,7 +8,9 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use parking_lot::RwLock;
 
 use crate::error::{ExitCode, Fatal};
 use crate::ids::Zxid;
@@ -17,13 +19,16 @@ use crate::log::Error;
 use crate::log::snapshot::{Compression, DigestTrailer, SnapshotFile, SnapshotWriter, Trailers};
 use crate::metrics::{Basic, Counter, Recorder};
 use crate::stage::shared::Shared;
+use crate::tree::Tree;
 use crate::tree::image::{Image, Progress};
 use crate::wire::txn::DIGEST_VERSION;
 
-/// Write this image.
-pub struct SnapshotAsk {
-    /// Begun by the zab thread.
-    pub image: Image,
+/// What the snapshot thread is asked for, one at a time.
+pub enum SnapshotAsk {
+    /// Write this image, which the zab thread has begun.
+    Write(Image),
+    /// Say when there is nothing more of what was asked before: files are about to be deleted.
+    Barrier(SyncSender<()>),
 }
 
 /// Why a snapshot could not be taken.
@@ -61,7 +66,14 @@ pub struct SnapshotOptions {
 pub fn run(asks: &Receiver<SnapshotAsk>, shared: &Arc<Shared>, options: &SnapshotOptions) {
     let recorder = shared.metrics.recorder();
     for ask in asks {
-        if let Err(error) = take(&ask.image, shared, options, &recorder) {
+        let image = match ask {
+            SnapshotAsk::Write(image) => image,
+            SnapshotAsk::Barrier(done) => {
+                let _ = done.try_send(()); // who asked may have left
+                continue;
+            }
+        };
+        if let Err(error) = take(&image, shared, options, &recorder) {
             shared.fail(Fatal::new(ExitCode::Snapshot, error));
             return;
         }
@@ -75,10 +87,13 @@ fn take(
     recorder: &Recorder,
 ) -> Result<(), Failure> {
     let start = shared.clock.micros();
-    let written = write(image, shared, options);
-    let garbage = shared.tree.write().end_image();
+    let written = write(image, &shared.tree, options);
+    let garbage = shared.tree.write().end_image(image);
     drop(garbage); // after the lock
-    let file = written?;
+    let Some(file) = written? else {
+        tracing::info!(zxid = %image.zxid, "snapshot given up: the tree was replaced");
+        return Ok(());
+    };
     let millis = (shared.clock.micros() - start) / 1000;
     recorder.record(Basic::Snapshottime, millis);
     recorder.add(Counter::SnapCount, 1);
@@ -86,15 +101,16 @@ fn take(
     Ok(())
 }
 
-/// Writes one image to a file of its own.
+/// Writes one image to a file of its own; `None`, and no file, if the tree that the image was of
+/// is there no more.
 ///
 /// # Errors
 /// The disk's; what was written of the file is removed.
 pub fn write(
     image: &Image,
-    shared: &Shared,
+    tree: &RwLock<Tree>,
     options: &SnapshotOptions,
-) -> Result<SnapshotFile, Failure> {
+) -> Result<Option<SnapshotFile>, Failure> {
     let file = SnapshotWriter::create(&options.snap_dir, image.zxid, options.compression);
     let mut file = file.map_err(Failure::Log)?;
     let mut chunk = Vec::with_capacity(2 * SNAPSHOT_CHUNK_BYTES);
@@ -103,11 +119,14 @@ pub fn write(
     let mut progress = Progress::More;
     while progress == Progress::More {
         {
-            let tree = shared.tree.read();
+            let tree = tree.read();
             progress = walker.append(&tree, &mut chunk, SNAPSHOT_CHUNK_NODES, SNAPSHOT_CHUNK_BYTES);
         }
         file.write_all(&chunk).map_err(Failure::Write)?;
         chunk.clear();
+    }
+    if progress == Progress::Gone {
+        return Ok(None);
     }
     let zxid = image.zxid;
     // COMPAT: zxid 0 says that there is no digest (`DataTree.serializeZxidDigest`).
@@ -117,5 +136,5 @@ pub fn write(
         digest: image.digest.map(trailer),
         last_zxid: options.zxid_trailer.then_some(zxid),
     };
-    file.finish(&trailers).map_err(Failure::Log)
+    file.finish(&trailers).map(Some).map_err(Failure::Log)
 }

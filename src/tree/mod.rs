@@ -34,7 +34,7 @@ pub use apply::{Change, ChangeKind, Outcome};
 pub use node::{CONTAINER_OWNER, Node, NodeKind, StatPersisted, TTL_MS_MAX, ttl_owner};
 pub use quota::{Limits, Quota, Usage};
 
-use crate::ids::{SessionId, Zxid};
+use crate::ids::{Millis, SessionId, Zxid};
 use crate::wire::record::perms;
 use crate::wire::txn::TxnDigest;
 use crate::wire::{Acl, Stat};
@@ -80,8 +80,8 @@ pub struct Tree {
     last_zxid: Zxid,
     digest: TreeDigest,
     data_bytes: u64,
-    /// What the image under way has had to save.
-    image: Option<SavedNodes>,
+    /// What the images under way have had to save, by rising stamp.
+    images: Vec<SavedNodes>,
     /// Counts images.
     stamp: u32,
 }
@@ -116,7 +116,7 @@ impl Tree {
             last_zxid: Zxid::ZERO,
             digest: TreeDigest::default(),
             data_bytes: 1, // COMPAT: the root is counted a second time as "/"
-            image: None,
+            images: Vec::new(),
             stamp: 0,
         }
     }
@@ -129,6 +129,18 @@ impl Tree {
             let stat = StatPersisted { aversion: -1, ..StatPersisted::default() };
             self.add_system_node(path, system, stat, acl);
         }
+    }
+
+    /// What `/zookeeper/config` says. Each server writes its own; no txn and no digest knows of it
+    /// (`DataTree.setConfig`).
+    ///
+    /// COMPAT: its data version is -1, and its mzxid the configuration's version.
+    pub fn set_config(&mut self, text: &str, version: Zxid, now: Millis) {
+        let Some(id) = self.find_id("/zookeeper/config") else { return };
+        self.save(id);
+        let node = self.node_mut(id);
+        (node.version, node.mzxid, node.mtime) = (-1, version.0, now.0);
+        self.put_data(id, Some(text.as_bytes().into()));
     }
 
     fn add_system_node(

@@ -265,6 +265,13 @@ impl<'a> Notification<'a> {
         Ok(Self { state, vote: Vote { leader, zxid, round, epoch }, version, config })
     }
 
+    /// The same, borrowing nothing.
+    pub fn into_owned(self) -> Notification<'static> {
+        let Self { state, vote, version, config } = self;
+        let config = config.map(|config| Cow::Owned(config.into_owned()));
+        Notification { state, vote, version, config }
+    }
+
     /// Appends it, in the form of its version.
     pub fn encode(&self, w: &mut Writer<'_>) {
         w.i32(self.state.to_wire());

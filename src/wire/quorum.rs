@@ -377,6 +377,16 @@ impl Packet {
         }
     }
 
+    /// Whether it is what a learner begins with.
+    pub const fn introduces(&self) -> bool {
+        matches!(self, Self::FollowerInfo { .. } | Self::ObserverInfo { .. })
+    }
+
+    /// Whether the raw bytes of a snapshot follow it.
+    pub const fn opens_stream(&self) -> bool {
+        matches!(self, Self::Snap { .. })
+    }
+
     fn from_fields(fields: Fields<'_>) -> Result<Self, DecodeError> {
         let Fields { kind, zxid, data, identities } = fields;
         let mut r = Reader::new(data.unwrap_or_default());

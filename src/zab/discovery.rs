@@ -9,10 +9,9 @@
 //! Source: `Leader.getEpochToPropose`, `waitForEpochAck`, `LearnerHandler.run`.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use super::learner::{EpochRecord, Standing};
 use super::quorum::{AckSet, Quorum};
+use super::{EpochRecord, Refusal, Standing};
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, Packet};
 
@@ -31,41 +30,6 @@ pub enum Output {
         last_logged: Zxid,
     },
 }
-
-/// Why a learner is refused: its connection is closed, and the leader goes on without it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Refusal {
-    /// It is from before 3.4.
-    Protocol(i32),
-    /// It has activated a configuration that the leader does not know.
-    ConfigAhead(i64),
-    /// It has history that the leader lacks.
-    HistoryAhead {
-        /// Its.
-        epoch: Epoch,
-        /// Its last.
-        zxid: Zxid,
-    },
-    /// It answers what it was not asked.
-    Unexpected,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Protocol(version) => write!(f, "its protocol {version:#x} is too old"),
-            Self::ConfigAhead(version) => {
-                write!(f, "it is ahead of the leader: configuration {version:#x}")
-            }
-            Self::HistoryAhead { epoch: Epoch(epoch), zxid } => {
-                write!(f, "it is ahead of the leader: epoch {epoch:#x}, zxid {zxid}")
-            }
-            Self::Unexpected => f.write_str("it sent ACKEPOCH unasked"),
-        }
-    }
-}
-
-impl std::error::Error for Refusal {}
 
 /// The leader's side of one epoch's beginning.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ mod looking;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::quorum::Quorum;
+use super::{Mutation, Mutations, Quorum};
 use crate::ids::{Epoch, Millis, Round, ServerId, Zxid};
 use crate::limits::{STRANGER_ANSWER_INTERVAL_MS, STRANGERS_MAX};
 use crate::wire::election::{Notification, PeerState, Vote};
@@ -54,12 +54,15 @@ pub struct Rules {
     pub interval_ms_min: i64,
     /// How seldom, at most (`fastleader.maxNotificationInterval`, 60 000).
     pub interval_ms_max: i64,
+    /// Bugs put back on purpose.
+    pub mutations: Mutations,
 }
 
 impl Rules {
     /// Signed comparison of epoch, zxid, id, in this order; one of weight 0 is never better.
     fn is_better(&self, new: Vote, than: Vote) -> bool {
-        let key = |vote: Vote| (vote.epoch, vote.zxid, vote.leader);
+        let counts = !self.mutations.has(Mutation::VoteWithoutEpoch);
+        let key = |vote: Vote| (counts.then_some(vote.epoch), vote.zxid, vote.leader);
         self.quorum.committed().weight(new.leader) != 0 && key(new) > key(than)
     }
 

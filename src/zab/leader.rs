@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::quorum::{AckSet, Quorum};
-use super::{Output, Proposal};
+use super::{LinkId, Output, Proposal};
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::wire::quorum::Packet;
 
@@ -20,9 +20,9 @@ pub struct Leader {
     /// What this server's own log has reported.
     durable: Zxid,
     /// Who is told of proposals and commits.
-    learners: BTreeMap<ServerId, Membership>,
+    learners: BTreeMap<LinkId, Membership>,
     /// Who waits for what was proposed before it asked, oldest first.
-    syncs: VecDeque<(Zxid, ServerId)>,
+    syncs: VecDeque<(Zxid, LinkId)>,
 }
 
 /// How a learner takes part.
@@ -61,7 +61,7 @@ impl Leader {
     /// Source: `Leader.startForwarding`.
     pub fn start_forwarding(
         &mut self,
-        learner: ServerId,
+        learner: LinkId,
         membership: Membership,
         out: &mut Vec<Output>,
     ) {
@@ -73,7 +73,7 @@ impl Leader {
     }
 
     /// A learner's connection is gone; what it has acked it has on disk.
-    pub fn stop_forwarding(&mut self, learner: ServerId) {
+    pub fn stop_forwarding(&mut self, learner: LinkId) {
         self.learners.remove(&learner);
         self.syncs.retain(|(_, from)| *from != learner);
     }
@@ -91,7 +91,7 @@ impl Leader {
     }
 
     /// A learner's `sync`: answered once what is proposed by now is committed.
-    pub fn on_sync(&mut self, from: ServerId, out: &mut Vec<Output>) {
+    pub fn on_sync(&mut self, from: LinkId, out: &mut Vec<Output>) {
         self.syncs.push_back((self.last_proposed, from));
         self.answer_syncs(out);
     }
@@ -174,6 +174,9 @@ fn informed(Proposal { zxid, record }: &Proposal) -> Packet {
 mod tests {
     use super::super::{Input, Rule, Zab};
     use super::*;
+    use crate::ids::Millis;
+
+    const NOW: Millis = Millis(0);
 
     fn proposal(zxid: i64) -> Proposal {
         Proposal { zxid: Zxid(zxid), record: [0u8; 4].into() }
@@ -181,17 +184,17 @@ mod tests {
 
     #[test]
     fn nothing_is_committed_before_it_is_durable() {
-        let mut zab = Zab::standalone(Zxid(4));
+        let mut zab = Zab::standalone(Zxid(4), &mut Vec::new());
         let mut out = Vec::new();
         for zxid in 5..=7 {
-            assert_eq!(zab.next_zxid(), Zxid(zxid));
-            zab.step(Input::Propose(proposal(zxid)), &mut out);
+            assert_eq!(zab.next_zxid().unwrap(), Zxid(zxid));
+            zab.step(NOW, Input::Propose(proposal(zxid)), &mut out);
         }
         assert_eq!(out, (5..=7).map(|zxid| Output::Append(proposal(zxid))).collect::<Vec<_>>());
         out.clear();
-        zab.step(Input::Durable(Zxid(4)), &mut out);
+        zab.step(NOW, Input::Durable(Zxid(4)), &mut out);
         assert_eq!(out, []);
-        zab.step(Input::Durable(Zxid(6)), &mut out);
+        zab.step(NOW, Input::Durable(Zxid(6)), &mut out);
         assert_eq!(out, [Output::Commit(proposal(5)), Output::Commit(proposal(6))]);
         assert_eq!(zab.outstanding(), 1);
     }
@@ -201,20 +204,20 @@ mod tests {
         let quorum = Quorum::new(Rule::majority((1..=4).map(ServerId)).unwrap());
         let mut leader = Leader::new(ServerId(3), quorum, Zxid(4));
         let mut out = Vec::new();
-        leader.start_forwarding(ServerId(1), Membership::Participant, &mut out);
-        leader.start_forwarding(ServerId(9), Membership::Observer, &mut out);
+        leader.start_forwarding(LinkId(1), Membership::Participant, &mut out);
+        leader.start_forwarding(LinkId(9), Membership::Observer, &mut out);
         for zxid in 5..=7 {
             leader.propose(proposal(zxid), &mut out);
-            let sent = Output::Send(ServerId(1), proposed(&proposal(zxid)));
+            let sent = Output::Send(LinkId(1), proposed(&proposal(zxid)));
             assert_eq!(std::mem::take(&mut out), [Output::Append(proposal(zxid)), sent]);
         }
         (leader, out)
     }
 
-    fn committed(zxid: i64, followers: &[i64]) -> Vec<Output> {
-        let told = |id: &i64| Output::Send(ServerId(*id), Packet::Commit { zxid: Zxid(zxid) });
+    fn committed(zxid: i64, followers: &[u64]) -> Vec<Output> {
+        let told = |id: &u64| Output::Send(LinkId(*id), Packet::Commit { zxid: Zxid(zxid) });
         let mut out: Vec<_> = followers.iter().map(told).collect();
-        out.push(Output::Send(ServerId(9), informed(&proposal(zxid))));
+        out.push(Output::Send(LinkId(9), informed(&proposal(zxid))));
         out.push(Output::Commit(proposal(zxid)));
         out
     }
@@ -222,8 +225,8 @@ mod tests {
     #[test]
     fn a_quorum_of_disks_commits_in_order_and_each_ack_is_of_one_proposal() {
         let (mut leader, mut out) = ensemble();
-        leader.start_forwarding(ServerId(2), Membership::Participant, &mut out);
-        let caught_up = |zxid| Output::Send(ServerId(2), proposed(&proposal(zxid)));
+        leader.start_forwarding(LinkId(2), Membership::Participant, &mut out);
+        let caught_up = |zxid| Output::Send(LinkId(2), proposed(&proposal(zxid)));
         assert_eq!(std::mem::take(&mut out), [5, 6, 7].map(caught_up), "what is outstanding");
         leader.on_durable(Zxid(6), &mut out);
         leader.on_ack(ServerId(2), Zxid(6), &mut out);
@@ -237,7 +240,7 @@ mod tests {
         assert_eq!(out, [committed(5, &[1, 2]), committed(6, &[1, 2])].concat());
         out.clear();
         leader.on_ack(ServerId(1), Zxid(7), &mut out);
-        leader.stop_forwarding(ServerId(1));
+        leader.stop_forwarding(LinkId(1));
         leader.on_ack(ServerId(2), Zxid(7), &mut out);
         assert_eq!(out, [], "the leader's own disk has not");
         leader.on_durable(Zxid(7), &mut out);
@@ -247,37 +250,45 @@ mod tests {
     #[test]
     fn a_sync_waits_for_what_was_proposed_before_it() {
         let (mut leader, mut out) = ensemble();
-        leader.on_sync(ServerId(1), &mut out);
-        leader.on_sync(ServerId(9), &mut out);
-        leader.stop_forwarding(ServerId(9));
+        leader.on_sync(LinkId(1), &mut out);
+        leader.on_sync(LinkId(9), &mut out);
+        leader.stop_forwarding(LinkId(9));
         leader.on_durable(Zxid(7), &mut out);
         for (zxid, is_answered) in [(5, false), (6, false), (7, true)] {
             for from in [1, 2] {
                 leader.on_ack(ServerId(from), Zxid(zxid), &mut out);
             }
-            let answer = Output::Send(ServerId(1), Packet::Sync);
+            let answer = Output::Send(LinkId(1), Packet::Sync);
             assert_eq!(out.contains(&answer), is_answered, "{zxid}");
         }
         out.clear();
-        leader.on_sync(ServerId(1), &mut out);
-        assert_eq!(out, [Output::Send(ServerId(1), Packet::Sync)], "nothing is outstanding");
+        leader.on_sync(LinkId(1), &mut out);
+        assert_eq!(out, [Output::Send(LinkId(1), Packet::Sync)], "nothing is outstanding");
     }
 
     #[test]
     fn a_spent_counter_opens_the_next_epoch() {
-        let zab = Zab::standalone(Zxid::new(Epoch(0), u32::MAX));
-        assert_eq!(zab.next_zxid(), Zxid::new(Epoch(1), 1));
+        let zab = Zab::standalone(Zxid::new(Epoch(0), u32::MAX), &mut Vec::new());
+        assert_eq!(zab.next_zxid().unwrap(), Zxid::new(Epoch(1), 1));
     }
 
     #[test]
     #[should_panic(expected = "zxids leave no gap")]
     fn a_gap_is_a_bug() {
-        Zab::standalone(Zxid(4)).step(Input::Propose(proposal(6)), &mut Vec::new());
+        Zab::standalone(Zxid(4), &mut Vec::new()).step(
+            NOW,
+            Input::Propose(proposal(6)),
+            &mut Vec::new(),
+        );
     }
 
     #[test]
     #[should_panic(expected = "only what was proposed")]
     fn the_log_cannot_know_more_than_it_was_given() {
-        Zab::standalone(Zxid(4)).step(Input::Durable(Zxid(5)), &mut Vec::new());
+        Zab::standalone(Zxid(4), &mut Vec::new()).step(
+            NOW,
+            Input::Durable(Zxid(5)),
+            &mut Vec::new(),
+        );
     }
 }

@@ -13,10 +13,9 @@
 
 mod tail;
 
-use std::fmt;
 use std::sync::Arc;
 
-use super::Proposal;
+use super::{EpochRecord, PeerFault, Proposal, Standing};
 use crate::ids::{Epoch, ServerId, Zxid};
 use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, Packet};
 use tail::Tail;
@@ -30,26 +29,6 @@ pub struct Member {
     pub is_observer: bool,
     /// Its committed configuration's.
     pub config_version: i64,
-}
-
-/// What the learner has on disk, and has applied.
-#[derive(Clone, Copy, Debug)]
-pub struct Standing {
-    /// The last epoch it promised to accept.
-    pub accepted: Epoch,
-    /// The last leader's whose history it has.
-    pub current: Epoch,
-    /// The end of its log.
-    pub last_logged: Zxid,
-}
-
-/// One of the two numbers a server must not forget.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum EpochRecord {
-    /// `acceptedEpoch`.
-    Accepted(Epoch),
-    /// `currentEpoch`.
-    Current(Epoch),
 }
 
 /// What the learner wants done, in this order.
@@ -82,63 +61,6 @@ pub enum Output {
     /// An answer to what the sessions asked, or a ping.
     Pass(Packet),
 }
-
-/// Why the learner leaves its leader; it looks for one again.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum PeerFault {
-    /// The leader opens an epoch that is older than one accepted.
-    StaleEpoch {
-        /// The leader's.
-        proposed: Epoch,
-        /// Accepted.
-        accepted: Epoch,
-    },
-    /// A leader from before 3.4.
-    Protocol(i32),
-    /// A packet that has no place in this state.
-    Unexpected {
-        /// The state.
-        state: &'static str,
-        /// What came.
-        packet: Packet,
-    },
-    /// `NEWLEADER` of another epoch than was agreed on.
-    OtherEpoch(Zxid),
-    /// A proposal that does not follow the last one (ZOOKEEPER-4925).
-    Gap {
-        /// The last one.
-        last: Zxid,
-        /// What came.
-        next: Zxid,
-    },
-    /// A commit that is not the oldest proposal's.
-    CommitOrder {
-        /// The oldest proposal's.
-        expected: Zxid,
-        /// What came.
-        zxid: Zxid,
-    },
-}
-
-impl fmt::Display for PeerFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::StaleEpoch { proposed, accepted } => {
-                let (Epoch(proposed), Epoch(accepted)) = (proposed, accepted);
-                write!(f, "leader's epoch {proposed:#x} is older than accepted {accepted:#x}")
-            }
-            Self::Protocol(version) => write!(f, "leader's protocol {version:#x} is too old"),
-            Self::Unexpected { state, packet } => write!(f, "while {state}: {packet:?}"),
-            Self::OtherEpoch(zxid) => write!(f, "NEWLEADER {zxid} is of another epoch"),
-            Self::Gap { last, next } => write!(f, "proposal {next} does not follow {last}"),
-            Self::CommitOrder { expected, zxid } => {
-                write!(f, "commit of {zxid}, not of the oldest proposal {expected}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for PeerFault {}
 
 /// One link to a leader.
 #[derive(Debug)]

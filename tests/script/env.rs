@@ -18,7 +18,7 @@ use std::fmt::Write as _;
 use ringkeeper::ids::{Epoch, Millis, Round, ServerId, Zxid};
 use ringkeeper::wire::election::{PeerState, Vote};
 use ringkeeper::zab::election::{Ballot, Election, History, Output, Rules};
-use ringkeeper::zab::{Quorum, Rule};
+use ringkeeper::zab::{Mutations, Quorum, Rule};
 
 const LATENCY_MS: i64 = 1;
 
@@ -138,6 +138,7 @@ impl Cluster {
             quorum: Quorum::new(rule.expect("sound rules")),
             interval_ms_min: 200,
             interval_ms_max: 60_000,
+            mutations: Mutations::NONE,
         }
     }
 

@@ -2,6 +2,7 @@
 //! other.
 
 mod closing;
+mod connecting;
 mod pressure;
 
 use std::io::{Read, Write};
@@ -108,6 +109,8 @@ fn echo(reactor: &mut Reactor, event: Event) {
         }
         Event::EndOfInput { id } => reactor.close(id, Close::AfterFlush),
         Event::Accepted { .. }
+        | Event::Connected { .. }
+        | Event::ConnectFailed { .. }
         | Event::Drained { .. }
         | Event::Closed { .. }
         | Event::AcceptFailed { .. }

@@ -9,13 +9,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::ids::{Millis, ServerId, SessionId};
+use crate::ids::{Millis, SessionId};
 use crate::limits::SESSIONS_MAX;
 use crate::wire::ErrorCode;
 
-/// The server whose client the session is; only its writes count.
+/// Whose client the session is; only that server's writes count.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Owner(pub ServerId);
+pub enum Owner {
+    /// This server's.
+    Here,
+    /// A learner's, by its connection: one that comes back has to ask for its sessions anew.
+    Link(u64),
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -243,8 +248,8 @@ fn bucket_of(heard: Millis, timeout_ms: i32, tick_ms: i64) -> Millis {
 mod tests {
     use super::*;
 
-    const HERE: Owner = Owner(ServerId(1));
-    const THERE: Owner = Owner(ServerId(2));
+    const HERE: Owner = Owner::Here;
+    const THERE: Owner = Owner::Link(2);
     const A: SessionId = SessionId(0xa);
     const B: SessionId = SessionId(0xb);
 

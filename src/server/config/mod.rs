@@ -16,6 +16,7 @@ mod settings;
 mod shape;
 mod values;
 
+pub use members::{Member, MemberAddress, Members, Role};
 pub use problem::{ConfigError, Place, Warning};
 pub use settings::{
     Admin, Auth, Clients, Compression, ConnectionThrottle, Ensemble, ListenAddress, Placement,

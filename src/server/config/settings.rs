@@ -297,6 +297,14 @@ pub struct Ensemble {
     pub bind_retry_max: u32,
     /// `oraclePath`
     pub oracle_path: Option<PathBuf>,
+    /// `multiAddress.enabled`
+    pub multi_address: bool,
+    /// `tcpKeepAlive`
+    pub tcp_keep_alive: bool,
+    /// `fastleader.minNotificationInterval`: how soon a vote is sent again.
+    pub notification_ms_min: u32,
+    /// `fastleader.maxNotificationInterval`: how seldom, at most.
+    pub notification_ms_max: u32,
 }
 
 /// Where threads run. Ours: nothing in `ZooKeeper` corresponds to it.

@@ -74,6 +74,10 @@ pub(super) fn ensemble(
         connect_timeout_ms: values.whole("cnxTimeout"),
         bind_retry_max: values.whole("electionPortBindRetry"),
         oracle_path: values.path("oraclePath"),
+        multi_address: values.flag("multiAddress.enabled"),
+        tcp_keep_alive: values.flag("tcpKeepAlive"),
+        notification_ms_min: values.whole("fastleader.minNotificationInterval"),
+        notification_ms_max: values.whole("fastleader.maxNotificationInterval"),
     })
 }
 

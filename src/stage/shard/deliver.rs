@@ -44,6 +44,7 @@ impl Shard {
                 self.close(id, Close::AfterFlush);
             }
             Entry::Cut(id) => self.cut(id),
+            Entry::CutAll => self.cut_all(),
         }
     }
 
@@ -96,6 +97,16 @@ impl Shard {
             client.session = None;
         }
         self.close(id, Close::AfterFlush);
+    }
+
+    /// The role has ended. Sessions stay; their clients find them again on another server.
+    fn cut_all(&mut self) {
+        let has_session = |phase| matches!(phase, Phase::Connecting | Phase::Open);
+        let of = |(id, client): (&ConnectionId, &Client)| has_session(client.phase).then_some(*id);
+        let ids: Vec<_> = self.clients.iter().filter_map(of).collect();
+        for id in ids {
+            self.close(id, Close::AfterFlush);
+        }
     }
 
     /// Tells the watchers of a change that they may know of. A client that does not read cannot

@@ -14,6 +14,7 @@ use crate::reply::watch::WatchTable;
 use crate::request::access;
 use crate::request::order::{self, Admission, Lane};
 use crate::request::read::{self, Arm, Caller};
+use crate::stage::service::Service;
 use crate::stage::shared::Shared;
 use crate::tree::Tree;
 use crate::wire::client::{ReplyHeader, RequestHeader};
@@ -65,7 +66,7 @@ impl Desk<'_> {
             return Verdict::Reject("a frame too short for a request header".into());
         };
         let op = OpCode::from_wire(header.op);
-        let lane = op.map_or(Lane::Foreign, order::lane);
+        let lane = op.map_or(Lane::Foreign, |op| self.lane(op));
         if lane != Lane::Aside && !self.is_admitted() {
             let code = ErrorCode::SessionClosedRequireSaslAuth;
             return self.last_word(header.xid, Zxid::ZERO, code);
@@ -74,7 +75,7 @@ impl Desk<'_> {
             return self.turn_away(header);
         };
         match lane {
-            Lane::Write | Lane::Close => self.pass_on(header.xid, op, body, bytes),
+            Lane::Write | Lane::Close => self.pass_on(header.xid, op, lane, body, bytes),
             Lane::Read if self.client.stream == Stream::Broken => Verdict::Answered(bytes),
             Lane::Read | Lane::Aside | Lane::Foreign => {
                 if self.client.order.admit(lane) != Admission::Serve {
@@ -87,6 +88,14 @@ impl Desk<'_> {
                     Err(error) => self.undecodable(header.xid, op, error, bytes),
                 }
             }
+        }
+    }
+
+    /// A server that has a leader asks it for a sync as for a write.
+    fn lane(&self, op: OpCode) -> Lane {
+        match op {
+            OpCode::Sync if self.shared.service.now() != Service::Ordering => Lane::Write,
+            op => order::lane(op),
         }
     }
 
@@ -109,7 +118,7 @@ impl Desk<'_> {
     }
 
     /// A write goes to the zab thread if it can be decoded; so nothing undecodable is proposed.
-    fn pass_on(&mut self, xid: Xid, op: OpCode, body: &[u8], bytes: usize) -> Verdict {
+    fn pass_on(&mut self, xid: Xid, op: OpCode, lane: Lane, body: &[u8], bytes: usize) -> Verdict {
         if self.is_over_limit() {
             self.client.is_held = true;
             return Verdict::Wait;
@@ -123,7 +132,7 @@ impl Desk<'_> {
             }
             return self.undecodable(xid, op, *error, bytes);
         }
-        if self.client.order.admit(order::lane(op)) != Admission::Submit {
+        if self.client.order.admit(lane) != Admission::Submit {
             return Verdict::Wait;
         }
         self.client.tally.received += 1;

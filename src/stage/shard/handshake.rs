@@ -8,10 +8,24 @@ use crate::metrics::Counter;
 use crate::request::session;
 use crate::stage::control::WordAsk;
 use crate::stage::message::{Ask, ConnectAsk, Origin};
+use crate::stage::service::Service;
 use crate::tree::Tree;
 use crate::wire::client::{ConnectRequest, ConnectResponse};
 use crate::wire::word::{FirstBytes, Word};
 use crate::wire::{Writer, frame};
+
+/// Whom the server has nothing for at the moment: the client tries another. COMPAT: without a byte
+/// (`ZooKeeperServer.processConnectRequest`).
+fn turned_away(service: Service, request: &ConnectRequest<'_>) -> Option<&'static str> {
+    match service {
+        Service::Ordering | Service::Forwarding => None,
+        Service::Resting => Some("refused: this server is not currently serving requests"),
+        Service::ReadOnly if request.read_only != Some(true) => {
+            Some("refused: this server is read-only, and the client is not")
+        }
+        Service::ReadOnly => None,
+    }
+}
 
 impl Shard {
     /// The first four bytes are a word, or the length of a connect request.
@@ -58,6 +72,9 @@ impl Shard {
             Ok(request) => request,
             Err(error) => return self.reject(id, &format!("not a connect request: {error}")),
         };
+        if let Some(why) = turned_away(self.parts.shared.service.now(), &request) {
+            return self.reject(id, why);
+        }
         let (seen, mine) = (request.last_zxid_seen, tree.last_zxid());
         if seen > mine {
             let what = format!("refused: it has seen {seen}, this server is at {mine}");

@@ -169,7 +169,8 @@ impl Shard {
                 self.on_closed(*id);
             }
             Event::AcceptFailed { error, .. } => self.on_accept_failed(*error),
-            Event::Woken => {}
+            // A shard dials nobody.
+            Event::Connected { .. } | Event::ConnectFailed { .. } | Event::Woken => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::mpsc::TrySendError;
 
 use super::ZabStage;
 use super::commit::Pending;
@@ -95,16 +96,25 @@ impl ZabStage {
         if self.parts.log.push(LogAsk::Roll).is_err() {
             return; // the queue has room for all proposals, so this hardly happens; later then
         }
+        let busy = "too busy to snap, skipping: the last snapshot is still being written";
         let Some(image) = tree.begin_image() else {
-            tracing::warn!("too busy to snap, skipping: the last snapshot is still being written");
+            tracing::warn!("{busy}");
             return;
         };
-        if self.parts.snapshots.try_send(SnapshotAsk { image }).is_err() {
-            drop(tree.end_image()); // the last file is being finished, or the server stops
+        // Handed over only if its thread waits for one.
+        if let Err(error) = self.parts.snapshots.try_send(SnapshotAsk::Write(image)) {
+            let (TrySendError::Full(back) | TrySendError::Disconnected(back)) = error;
+            if let SnapshotAsk::Write(image) = back {
+                tracing::warn!("{busy}");
+                drop(tree.end_image(&image));
+            }
         }
     }
 
     pub(super) fn do_chores(&mut self) {
+        if !self.can_propose() {
+            return;
+        }
         if self.chores.next_scan <= self.now {
             self.chores.next_scan = Millis(self.now.0 + self.chores.reap_interval.0);
             let wall = crate::clock::wall();
@@ -113,7 +123,7 @@ impl ZabStage {
             self.chores.candidates = due.into();
             self.chores.next_reap = self.now;
         }
-        if self.chores.next_reap <= self.now && self.room() > 0 {
+        if self.chores.next_reap <= self.now {
             self.reap_one();
         }
     }
@@ -136,6 +146,9 @@ impl ZabStage {
                 Inquiry::Sessions(answer) => {
                     let heard = |id| self.sessions.last_heard(id);
                     let _ = answer.try_send(self.sessions.tracker.dump(heard)); // it may have left
+                }
+                Inquiry::Place(answer) => {
+                    let _ = answer.try_send(self.place());
                 }
             }
         }

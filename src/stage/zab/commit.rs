@@ -1,6 +1,8 @@
 //! From commits to the tree, and to what the shards are told.
 
 use super::ZabStage;
+use super::role::Role;
+use crate::error::{ExitCode, Fatal};
 use crate::ids::SessionId;
 use crate::metrics::Counter;
 use crate::reply::response::{self, Fate};
@@ -16,7 +18,7 @@ pub(super) enum Pending {
     Client(Origin),
     /// A new session, for this connection.
     Connect(ConnectAsk, SessionId),
-    /// The server's own: nobody waits.
+    /// The server's own, or a learner's: nobody waits here.
     Own,
 }
 
@@ -31,7 +33,15 @@ impl ZabStage {
         let mut changes = Vec::new();
         for _ in 0..max {
             let Some(proposal) = self.committed.pop_front() else { break };
-            let record = Record::decode(&proposal.record).expect("prepare encoded it");
+            let record = match Record::decode(&proposal.record) {
+                Ok(record) => record,
+                Err(error) => {
+                    let text =
+                        format!("txn {} of the leader cannot be read: {error}", proposal.zxid);
+                    shared.fail(Fatal::new(ExitCode::QuorumPacket, text));
+                    break;
+                }
+            };
             let watched = shared.watch_count() > 0;
             let outcome = tree.apply(&record, watched.then_some(&mut changes));
             self.tell_changes(&mut changes);
@@ -56,8 +66,10 @@ impl ZabStage {
     }
 
     fn settle(&mut self, proposal: &Proposal) {
-        self.preparer.applied(proposal.zxid);
-        self.bytes_in_flight -= proposal.record.len();
+        if matches!(self.role, Role::Ordering) {
+            self.preparer.applied(proposal.zxid);
+            self.bytes_in_flight -= proposal.record.len();
+        }
         self.chores.count_txn(proposal.record.len());
         self.recorder.add(Counter::CommitCount, 1);
     }
@@ -74,24 +86,35 @@ impl ZabStage {
         }
     }
 
+    /// Whoever waits here for this txn is told; a session that it ended is forgotten.
     fn answer(&mut self, record: &Record<'_>, outcome: &Outcome<'_>) {
-        let pending = self.pending.pop_front().expect("each proposal has its answer waiting");
         let author = record.header.session;
-        let closed = matches!(outcome, Outcome::SessionClosed);
-        match pending {
-            Pending::Client(origin) => {
-                self.reply(origin, record, outcome);
-                if closed {
-                    self.part(author, Some(origin));
-                }
-            }
-            Pending::Connect(ask, session) => self.attach(ask, session),
-            Pending::Own if closed => self.part(author, None),
-            Pending::Own => {}
+        let asking = match self.role {
+            Role::Ordering => self.answer_ordered(record, outcome),
+            Role::Forwarding(_) => self.answer_forwarded(record, outcome),
+            Role::Resting | Role::ReadOnly => None, // history, of which nobody here asked
+        };
+        if matches!(outcome, Outcome::SessionClosed) {
+            self.part(author, asking);
         }
     }
 
-    fn reply(&mut self, origin: Origin, record: &Record<'_>, outcome: &Outcome<'_>) {
+    fn answer_ordered(&mut self, record: &Record<'_>, outcome: &Outcome<'_>) -> Option<Origin> {
+        let pending = self.pending.pop_front().expect("each proposal has its answer waiting");
+        match pending {
+            Pending::Client(origin) => {
+                self.reply(origin, record, outcome);
+                Some(origin)
+            }
+            Pending::Connect(ask, session) => {
+                self.attach(ask, session);
+                None
+            }
+            Pending::Own => None,
+        }
+    }
+
+    pub(super) fn reply(&mut self, origin: Origin, record: &Record<'_>, outcome: &Outcome<'_>) {
         let batch = &mut self.batches[origin.shard];
         let start = batch.bytes.len();
         let fate = response::written(&mut batch.bytes, record, outcome);
@@ -107,8 +130,6 @@ impl ZabStage {
     /// The session is no more: its connection, unless it is `asking`, is cut.
     fn part(&mut self, session: SessionId, asking: Option<Origin>) {
         let owner = self.sessions.remove(session);
-        if let Some(origin) = owner.filter(|owner| Some(*owner) != asking) {
-            self.batches[origin.shard].entries.push(Entry::Cut(origin.connection));
-        }
+        self.cut(owner.filter(|owner| Some(*owner) != asking));
     }
 }

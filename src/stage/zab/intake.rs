@@ -2,6 +2,7 @@
 
 use super::ZabStage;
 use super::commit::Pending;
+use super::role::Role;
 use crate::limits::{PROPOSAL_BYTES_IN_FLIGHT_MAX, PROPOSALS_IN_FLIGHT_MAX, PROPOSALS_RESERVED};
 use crate::request::prepare::{Author, Stamp, Standing, Write};
 use crate::stage::message::{Ask, WriteAsk};
@@ -9,11 +10,15 @@ use crate::wire::{ErrorCode, OpCode};
 use crate::zab::{Input, Proposal};
 
 impl ZabStage {
-    /// Takes asks from the shards in turn, up to `max` of them; returns how many.
+    /// Takes asks from the learners and the shards in turn, up to `max` of them; returns how many.
     pub(super) fn take_in(&mut self, max: usize) -> usize {
         let mut taken = 0;
         let mut empty = 0;
         while taken < max && empty < self.parts.asks.len() && self.has_room() {
+            if let Some(ask) = self.learner_asks.pop_front() {
+                self.take_from_learner(ask);
+                taken += 1;
+            }
             self.next_shard = (self.next_shard + 1) % self.parts.asks.len();
             match self.parts.asks[self.next_shard].pop() {
                 Some(ask) => {
@@ -21,15 +26,30 @@ impl ZabStage {
                     taken += 1;
                     empty = 0;
                 }
-                None => empty += 1,
+                None if self.learner_asks.is_empty() => empty += 1,
+                None => {}
             }
         }
         taken
     }
 
-    /// Room in the log's queue for a client's proposal, so that some is left for the server's own.
+    /// Room in the log's queue for a client's proposal, so that some is left for the server's own;
+    /// or in the leader's connection for a request.
     pub(super) fn has_room(&self) -> bool {
-        self.room() > PROPOSALS_RESERVED && self.bytes_in_flight < PROPOSAL_BYTES_IN_FLIGHT_MAX
+        match &self.role {
+            Role::Ordering => {
+                self.can_propose()
+                    && self.room() > PROPOSALS_RESERVED
+                    && self.bytes_in_flight < PROPOSAL_BYTES_IN_FLIGHT_MAX
+            }
+            Role::Forwarding(forwarding) => self.can_send(forwarding.leader),
+            Role::Resting | Role::ReadOnly => true,
+        }
+    }
+
+    /// Whether a proposal can be made at all: this server orders, and its epoch has a counter left.
+    pub(super) fn can_propose(&self) -> bool {
+        matches!(self.role, Role::Ordering) && self.room() > 0 && self.zab.next_zxid().is_some()
     }
 
     /// How many of the server's own proposals the log's queue has room for.
@@ -38,11 +58,28 @@ impl ZabStage {
     }
 
     fn take(&mut self, ask: Ask) {
+        match self.role {
+            Role::Ordering => self.take_to_order(ask),
+            Role::Forwarding(_) => self.take_to_forward(ask),
+            Role::Resting | Role::ReadOnly => self.turn_away(&ask),
+        }
+    }
+
+    fn take_to_order(&mut self, ask: Ask) {
         match ask {
             Ask::Connect(ask) => self.connect(ask),
             Ask::Intruder(session) => self.suspect(session),
             Ask::Gone(origin, session) => self.sessions.detach(session, origin),
             Ask::Write(ask) => self.write(&ask),
+        }
+    }
+
+    /// What a shard passed on before it knew that the role had ended.
+    fn turn_away(&mut self, ask: &Ask) {
+        match ask {
+            Ask::Connect(ask) => self.cut(Some(ask.origin)),
+            Ask::Write(ask) => self.cut(Some(ask.origin)),
+            Ask::Intruder(_) | Ask::Gone(..) => {}
         }
     }
 
@@ -66,7 +103,8 @@ impl ZabStage {
     /// Prepares a txn and proposes it. What fails is proposed as a failure: it has its place in
     /// history, and so its reply has its place in order.
     pub(super) fn propose(&mut self, author: &Author<'_>, write: Write<'_>, pending: Pending) {
-        let stamp = Stamp { zxid: self.zab.next_zxid(), time: crate::clock::wall() };
+        let zxid = self.zab.next_zxid().expect("whoever proposes has asked whether it can");
+        let stamp = Stamp { zxid, time: crate::clock::wall() };
         self.record.clear();
         {
             let tree = self.parts.shared.tree.read();

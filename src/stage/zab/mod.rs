@@ -1,18 +1,26 @@
 //! The zab stage: the one thread that orders and applies changes.
 //!
 //! Thread: `zab`, pinned. Owns: the protocol core, the changes in flight, the clock of sessions,
-//! the write side of the tree's lock. In: asks of the shards; what the log holds. Out: appends for
-//! the log; batches for the shards; orders for snapshots.
-//! Never touches a client's socket or a file.
+//! the write side of the tree's lock; in an ensemble also the sockets of its peers. In: asks of
+//! the shards; what the log holds; packets. Out: appends for the log; batches for the shards;
+//! orders for snapshots; packets. Never touches a client's socket or a file.
 //!
 //! INVARIANT: a batch is pushed before the write side of the tree's lock is let go, and room for it
 //! is made sure of before that side is taken: a shard that should drain its queue may be waiting
 //! for the read side.
+//! INVARIANT: the core's outputs are carried out in their order; one that has to wait makes all
+//! behind it wait.
 
 mod chores;
 mod commit;
+mod ensemble;
+mod forward;
 mod intake;
+mod learners;
+mod outputs;
+mod role;
 mod sessions;
+mod streams;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,8 +30,8 @@ use std::time::Duration;
 use crate::ids::{Millis, Zxid};
 use crate::limits::{COMMITS_PER_TURN_MAX, INTAKE_PER_TURN_MAX};
 use crate::metrics::Recorder;
-use crate::net::{NetError, Reactor};
-use crate::request::prepare::Preparer;
+use crate::net::{Event, NetError, Reactor};
+use crate::request::prepare::{PrepareConfig, Preparer};
 use crate::stage::control::Inquiry;
 use crate::stage::log::LogAsk;
 use crate::stage::message::{Ask, Batch};
@@ -33,6 +41,10 @@ use crate::stage::snapshot::SnapshotAsk;
 use crate::zab::{Input, Output, Proposal, Zab};
 use chores::Chores;
 use commit::Pending;
+use ensemble::Member;
+pub use ensemble::MemberParts;
+use learners::LearnerAsk;
+use role::Role;
 use sessions::Sessions;
 
 /// A turn pushes what the commits came to, and at its end the rest.
@@ -41,8 +53,8 @@ const BATCHES_PER_TURN: usize = 2;
 /// How soon a turn that found a full queue is tried again.
 const RETRY: Duration = Duration::from_millis(1);
 
-/// How long it sleeps when nothing can be proposed; the log wakes it before that.
-const STALLED: Duration = Duration::from_secs(1);
+/// How long it sleeps when nothing can be proposed; it is woken before that.
+const STALLED_MS: i64 = 1000;
 
 /// What the zab stage is made of.
 pub struct Parts {
@@ -62,6 +74,10 @@ pub struct Parts {
     pub snapshots: std::sync::mpsc::SyncSender<SnapshotAsk>,
     /// From the control thread.
     pub inquiries: Receiver<Inquiry>,
+    /// How requests become txns.
+    pub prepare: PrepareConfig,
+    /// The number that this server's session ids begin with.
+    pub session_server: u8,
 }
 
 /// The zab stage.
@@ -69,18 +85,27 @@ pub struct ZabStage {
     parts: Parts,
     recorder: Recorder,
     zab: Zab,
+    role: Role,
+    /// What only a member of an ensemble has.
+    member: Option<Box<Member>>,
     preparer: Preparer,
     sessions: Sessions,
     chores: Chores,
     /// What each proposal in flight is to be answered with, in zxid order.
     pending: VecDeque<Pending>,
+    /// What learners ask of this leader, in order.
+    learner_asks: VecDeque<LearnerAsk>,
     /// Committed and not yet applied, in zxid order.
     committed: VecDeque<Proposal>,
     /// Bytes of the proposals in flight.
     bytes_in_flight: usize,
     /// For each shard, what this turn tells it.
     batches: Vec<Batch>,
-    outputs: Vec<Output>,
+    /// What the core wants done and is not done yet.
+    outputs: VecDeque<Output>,
+    /// Where the core puts it.
+    fresh: Vec<Output>,
+    is_carrying_out: bool,
     record: Vec<u8>,
     next_shard: usize,
     now: Millis,
@@ -93,27 +118,43 @@ pub struct ZabStage {
 
 impl ZabStage {
     /// A stage that leads an ensemble of one, whose tree has been recovered.
-    pub fn standalone(parts: Parts, preparer: Preparer) -> Self {
+    pub fn standalone(parts: Parts) -> Self {
+        let last = parts.shared.tree.read().last_zxid();
+        let mut fresh = Vec::new();
+        let zab = Zab::standalone(last, &mut fresh);
+        Self::new(parts, zab, fresh, None)
+    }
+
+    /// A member of an ensemble, which looks for its leader.
+    pub fn member(parts: Parts, member: MemberParts) -> Self {
+        let mut fresh = Vec::new();
+        let now = parts.shared.clock.now();
+        let (member, zab) = Member::new(member, &parts.reactor, now, &mut fresh);
+        Self::new(parts, zab, fresh, Some(Box::new(member)))
+    }
+
+    fn new(parts: Parts, zab: Zab, fresh: Vec<Output>, member: Option<Box<Member>>) -> Self {
         let shared = Arc::clone(&parts.shared);
-        let (last, sessions) = {
-            let tree = shared.tree.read();
-            (tree.last_zxid(), Sessions::recovered(&shared, &tree))
-        };
-        let batches = parts.batches.iter().map(|_| Batch::default()).collect();
+        let last = shared.tree.read().last_zxid();
         Self {
             recorder: shared.metrics.recorder(),
-            zab: Zab::standalone(last),
-            preparer,
-            sessions,
+            zab,
+            role: Role::Resting,
+            member,
+            preparer: Preparer::new(parts.prepare.clone()),
+            sessions: Sessions::new(parts.session_server, shared.settings.tick_time_ms),
             chores: Chores::new(&shared.settings, last, shared.clock.now()),
             pending: VecDeque::new(),
+            learner_asks: VecDeque::new(),
             committed: VecDeque::new(),
             bytes_in_flight: 0,
-            batches,
-            outputs: Vec::new(),
+            batches: parts.batches.iter().map(|_| Batch::default()).collect(),
+            outputs: fresh.into(),
+            fresh: Vec::new(),
+            is_carrying_out: false,
             record: Vec::new(),
             next_shard: 0,
-            now: Millis(0),
+            now: shared.clock.now(),
             is_appending: false,
             told: false,
             mismatches: 0,
@@ -128,7 +169,7 @@ impl ZabStage {
     pub fn run(mut self) -> Result<(), NetError> {
         let mut events = Vec::new();
         loop {
-            let is_busy = self.turn();
+            let is_busy = self.turn(&mut events);
             if !is_busy && self.parts.shared.is_stopping() && self.is_at_rest() {
                 let _ = self.parts.log.push(LogAsk::Stop); // an empty queue has room
                 self.parts.log.ring();
@@ -137,27 +178,30 @@ impl ZabStage {
             let timeout = if is_busy { Duration::ZERO } else { self.idle_for() };
             let can_commit = self.batches.len() == self.rooms();
             let can_take = can_commit && self.has_room();
-            events.clear();
             let parts = &mut self.parts;
             let (asks, durable) = (&parts.asks, &parts.durable);
             let (inquiries, seen) = (&parts.inquiries, self.chores.durable_seen);
+            let member = self.member.as_deref();
             // What a turn could do nothing with is no reason to stay awake.
             let ready = || {
                 !inquiries.is_empty()
                     || can_commit && durable.load(Ordering::Acquire) != seen.0
                     || can_take && asks.iter().any(|queue| !queue.is_empty())
+                    || member.is_some_and(Member::is_ready)
             };
             parts.reactor.turn_unless(Some(timeout), ready, &mut events)?;
         }
     }
 
-    /// One turn: commit what is durable, take in what was asked, tell the log and the shards.
-    /// True if there is more to do at once.
-    fn turn(&mut self) -> bool {
+    /// One turn: hear the peers, commit what is durable, take in what was asked, tell the log, the
+    /// peers and the shards. True if there is more to do at once.
+    fn turn(&mut self, events: &mut Vec<Event>) -> bool {
         self.now = self.parts.shared.clock.now();
         self.answer_inquiries();
+        self.attend(events);
         let has_room = self.batches.len() == self.rooms();
         if !has_room {
+            self.finish_attending();
             return false;
         }
         let durable = Zxid(self.parts.durable.load(Ordering::Acquire));
@@ -166,32 +210,19 @@ impl ZabStage {
             self.step(Input::Durable(durable));
         }
         self.apply_committed(COMMITS_PER_TURN_MAX);
+        self.carry_out(); // what waited for the tree
         let taken = self.take_in(INTAKE_PER_TURN_MAX);
         self.close_dead_sessions();
         self.expire_sessions();
         self.do_chores();
         self.send();
-        taken == INTAKE_PER_TURN_MAX || !self.committed.is_empty()
+        let more = self.finish_attending();
+        more || taken == INTAKE_PER_TURN_MAX || !self.committed.is_empty()
     }
 
     /// How many shards have room for a batch; only this thread pushes there.
     fn rooms(&self) -> usize {
         self.parts.batches.iter().filter(|queue| queue.room() >= BATCHES_PER_TURN).count()
-    }
-
-    fn step(&mut self, input: Input) {
-        self.zab.step(input, &mut self.outputs);
-        for output in self.outputs.drain(..) {
-            match output {
-                Output::Append(proposal) => {
-                    let pushed = self.parts.log.push(LogAsk::Append(proposal));
-                    assert!(pushed.is_ok(), "intake keeps the proposals in flight below its size");
-                    self.is_appending = true;
-                }
-                Output::Commit(proposal) => self.committed.push_back(proposal),
-                Output::Send(..) => unreachable!("an ensemble of one has no learners"),
-            }
-        }
     }
 
     /// Hands the turn's batches to the shards and wakes whom it gave something.
@@ -221,8 +252,9 @@ impl ZabStage {
         }
     }
 
+    /// A member does not wait for its quorum to stop: its clients try another.
     fn is_at_rest(&self) -> bool {
-        self.zab.outstanding() == 0
+        (self.member.is_some() || self.zab.outstanding() == 0)
             && self.committed.is_empty()
             && self.parts.asks.iter().all(Receiver::is_empty)
     }
@@ -231,10 +263,13 @@ impl ZabStage {
         if self.batches.len() != self.rooms() {
             return RETRY;
         }
-        if self.room() == 0 {
-            return STALLED; // what is due has to wait, for what the log says
+        let mut next = self.member_due();
+        if self.can_propose() {
+            next = next.min(self.sessions.next_due()).min(self.chores.next_due());
+        } else {
+            // What is due has to wait for what the log, or a leader, says.
+            next = next.min(Millis(self.now.0 + STALLED_MS));
         }
-        let next = self.sessions.next_due().min(self.chores.next_due());
         let millis = u64::try_from(next.0 - self.now.0).unwrap_or(0).max(1);
         Duration::from_millis(millis)
     }

@@ -1,4 +1,7 @@
 //! Sessions as the zab thread keeps them: who is alive, where, and until when.
+//!
+//! A server that orders knows all of them and lets them expire. One that forwards knows those of
+//! its own clients, and tells its leader which of them it has heard of.
 
 use std::sync::Arc;
 
@@ -6,22 +9,16 @@ use hashbrown::HashMap;
 
 use super::ZabStage;
 use super::commit::Pending;
-use crate::ids::{Millis, ServerId, SessionId, Xid};
+use crate::ids::{Millis, SessionId, Xid};
 use crate::metrics::Counter;
 use crate::reply::response;
 use crate::request::prepare::{Author, Standing, Write};
 use crate::request::session::{self, Owner, SessionIds, SessionTracker};
 use crate::stage::message::{ConnectAsk, Entry, Origin, SessionCell};
-use crate::stage::shared::Shared;
 use crate::tree::Tree;
 use crate::wire::client::ConnectResponse;
+use crate::wire::quorum::Touch;
 use crate::wire::request::Request;
-
-/// Standalone servers make session ids as if their `myid` were 1, as Java does.
-const STANDALONE_SERVER: u8 = 1;
-
-/// Alone, a server owns all sessions.
-const ME: Owner = Owner(ServerId(0));
 
 /// When nothing is due.
 const NEVER: Millis = Millis(i64::MAX);
@@ -33,28 +30,43 @@ pub(super) struct Sessions {
     attached: HashMap<SessionId, Attached>,
     /// Sessions that own ephemerals and are in no session table; to be closed as room permits.
     dead: Vec<SessionId>,
+    tick_ms: i32,
 }
 
 struct Attached {
     cell: Arc<SessionCell>,
+    timeout_ms: i32,
     /// Its connection, if it has one.
     origin: Option<Origin>,
 }
 
 impl Sessions {
-    /// The sessions of a recovered tree: each gets its full timeout again.
-    pub(super) fn recovered(shared: &Shared, tree: &Tree) -> Self {
-        let now = shared.clock.now();
-        let mut tracker = SessionTracker::new(shared.settings.tick_time_ms);
-        let mut attached = HashMap::new();
-        for (id, timeout_ms) in tree.sessions() {
-            tracker.add(id, timeout_ms, now);
-            attached.insert(id, Attached { cell: SessionCell::new(id, now), origin: None });
+    /// None, of a server with this number.
+    pub(super) fn new(server: u8, tick_ms: i32) -> Self {
+        Self {
+            ids: SessionIds::new(server, crate::clock::wall()),
+            tracker: SessionTracker::new(tick_ms),
+            attached: HashMap::new(),
+            dead: Vec::new(),
+            tick_ms,
         }
-        let ids = SessionIds::new(STANDALONE_SERVER, crate::clock::wall());
+    }
+
+    /// This server orders from here on: each session of the tree gets its full timeout again.
+    pub(super) fn take_over(&mut self, tree: &Tree, now: Millis) {
+        self.forget_all();
+        for (id, timeout_ms) in tree.sessions() {
+            self.tracker.add(id, timeout_ms, now);
+        }
         let owners = tree.sessions_with_ephemerals();
-        let dead = owners.filter(|owner| !attached.contains_key(owner)).collect();
-        Self { ids, tracker, attached, dead }
+        self.dead = owners.filter(|owner| tree.session_timeout(*owner).is_none()).collect();
+    }
+
+    /// The role has ended: whoever comes to know a session asks the tree.
+    pub(super) fn forget_all(&mut self) {
+        self.tracker = SessionTracker::new(self.tick_ms);
+        self.attached.clear();
+        self.dead.clear();
     }
 
     pub(super) fn next_due(&self) -> Millis {
@@ -74,10 +86,30 @@ impl Sessions {
         self.attached.get(&session).is_some_and(|attached| attached.origin == Some(origin))
     }
 
+    /// The session has this connection from here on; returns the one it had.
+    pub(super) fn settle(
+        &mut self,
+        ask: &ConnectAsk,
+        id: SessionId,
+        now: Millis,
+    ) -> Option<Origin> {
+        let (timeout_ms, origin) = (ask.timeout_ms, Some(ask.origin));
+        let new = || Attached { cell: SessionCell::new(id, now), timeout_ms, origin: None };
+        let attached = self.attached.entry(id).or_insert_with(new);
+        attached.cell.touch(now);
+        attached.timeout_ms = timeout_ms;
+        std::mem::replace(&mut attached.origin, origin)
+    }
+
     /// Forgets a session; returns its connection.
     pub(super) fn remove(&mut self, session: SessionId) -> Option<Origin> {
         self.tracker.remove(session);
         self.attached.remove(&session).and_then(|attached| attached.origin)
+    }
+
+    /// The session is another server's, or nobody knows whose: returns the connection it had here.
+    pub(super) fn let_go(&mut self, session: SessionId) -> Option<Origin> {
+        self.attached.get_mut(&session).and_then(|attached| attached.origin.take())
     }
 
     /// The session's connection is gone, unless it has another by now.
@@ -88,6 +120,21 @@ impl Sessions {
             attached.origin = None;
         }
     }
+
+    /// Those heard of since `since`: what a leader is told, once for each ping. Those without a
+    /// connection are told a last time, and forgotten.
+    pub(super) fn touches(&mut self, since: Millis) -> Vec<Touch> {
+        let heard = |attached: &Attached| attached.cell.last_heard() >= since;
+        let touch = |(id, attached): (&SessionId, &Attached)| Touch {
+            session: *id,
+            timeout_ms: attached.timeout_ms,
+        };
+        let mut touches: Vec<_> =
+            self.attached.iter().filter(|(_, attached)| heard(attached)).map(touch).collect();
+        touches.sort_unstable_by_key(|touch| touch.session);
+        self.attached.retain(|_, attached| attached.origin.is_some());
+        touches
+    }
 }
 
 /// The server, acting for a session.
@@ -96,7 +143,7 @@ pub(super) const fn server_for(session: SessionId) -> Author<'static> {
 }
 
 impl ZabStage {
-    /// A connection asks for a session.
+    /// A connection asks for a session of a server that orders.
     pub(super) fn connect(&mut self, ask: ConnectAsk) {
         if ask.session == SessionId::NONE {
             self.open_session(ask);
@@ -114,33 +161,34 @@ impl ZabStage {
         }
         let id = self.sessions.ids.next_id();
         self.sessions.tracker.add(id, ask.timeout_ms, self.now);
-        let cell = SessionCell::new(id, self.now);
-        self.sessions.attached.insert(id, Attached { cell, origin: Some(ask.origin) });
+        self.sessions.settle(&ask, id, self.now);
         let write = Write::CreateSession { timeout_ms: ask.timeout_ms };
         self.propose(&server_for(id), write, Pending::Connect(ask, id));
     }
 
     /// The shard has checked the password. What was the session's connection is closed.
     fn reattach(&mut self, ask: ConnectAsk) {
-        let is_alive = self.sessions.tracker.reattach(ask.session, ask.timeout_ms, ME, self.now);
-        let attached = self.sessions.attached.get_mut(&ask.session);
-        let Some(attached) = attached.filter(|_| is_alive) else {
+        let (id, now) = (ask.session, self.now);
+        if !self.sessions.tracker.reattach(id, ask.timeout_ms, Owner::Here, now) {
             self.refuse(ask);
             return;
-        };
-        attached.cell.touch(self.now);
-        if let Some(old) = attached.origin.replace(ask.origin) {
-            self.batches[old.shard].entries.push(Entry::Cut(old.connection));
         }
-        self.attach(ask, ask.session);
+        let old = self.sessions.settle(&ask, id, now);
+        self.cut(old);
+        self.attach(ask, id);
     }
 
     /// COMPAT: a wrong password closes the session's connection, not the session: Java closes it
     /// before it looks at the password (`ZooKeeperServer.reopenSession`).
     pub(super) fn suspect(&mut self, session: SessionId) {
-        let attached = self.sessions.attached.get_mut(&session);
-        if let Some(old) = attached.and_then(|attached| attached.origin.take()) {
-            self.batches[old.shard].entries.push(Entry::Cut(old.connection));
+        let old = self.sessions.let_go(session);
+        self.cut(old);
+    }
+
+    /// Closes a connection that has no session any more.
+    pub(super) fn cut(&mut self, origin: Option<Origin>) {
+        if let Some(origin) = origin {
+            self.batches[origin.shard].entries.push(Entry::Cut(origin.connection));
         }
     }
 
@@ -152,7 +200,7 @@ impl ZabStage {
             timeout_ms: ask.timeout_ms,
             session,
             password: session::password(session),
-            read_only: ask.read_only.map(|_| false),
+            read_only: ask.read_only.map(|_| self.role.is_read_only()),
         };
         let batch = &mut self.batches[ask.origin.shard];
         let start = batch.bytes.len();
@@ -162,7 +210,7 @@ impl ZabStage {
         batch.entries.push(Entry::Attached(ask.origin.connection, cell, range));
     }
 
-    fn refuse(&mut self, ask: ConnectAsk) {
+    pub(super) fn refuse(&mut self, ask: ConnectAsk) {
         let batch = &mut self.batches[ask.origin.shard];
         let start = batch.bytes.len();
         let response = ConnectResponse::invalid(ask.read_only);
@@ -174,7 +222,7 @@ impl ZabStage {
     /// Closes sessions that own ephemerals but are in no session table: a crash of an older server
     /// can leave them behind. COMPAT: Java kills them at start (`ZooKeeperServer.loadData`).
     pub(super) fn close_dead_sessions(&mut self) {
-        while self.room() > 0
+        while self.can_propose()
             && let Some(session) = self.sessions.dead.pop()
         {
             tracing::warn!(%session, "ephemerals of a session that is no more: deleting them");
@@ -185,10 +233,10 @@ impl ZabStage {
     /// Closes the sessions that were not heard of for too long: as many as there is room for, when
     /// a whole crowd of clients went at once.
     pub(super) fn expire_sessions(&mut self) {
-        let room = self.room();
-        if self.sessions.next_due() > self.now || room == 0 {
+        if self.sessions.next_due() > self.now || !self.can_propose() {
             return;
         }
+        let room = self.room();
         let Sessions { tracker, attached, .. } = &mut self.sessions;
         let heard = |id| attached.get(&id).map(|attached: &Attached| attached.cell.last_heard());
         let mut expired = Vec::new();

@@ -1,24 +1,31 @@
-//! A point-in-time image of the tree while writes go on: what snapshots and learners get.
+//! Point-in-time images of the tree while writes go on: what snapshots and learners get.
 //!
 //! [`Tree::begin_image`] marks the point, between two txns. Until [`Tree::end_image`], a change of
 //! a node that was there at that point first saves what it was, once. A [`Walker`] then reads the
 //! tree in bounded steps under the read lock and sees, for every node, what it was at that point.
+//! Several may be under way, each with its own stamp; a node's is that of the last image that was
+//! under way when the node came or was saved.
 //!
-//! INVARIANT: a node with the image's stamp is either new since the image began, or saved.
-//! INVARIANT: an id that is saved is not saved again, whatever node has it by then.
+//! INVARIANT: a node with an image's stamp or a later one is new since that image began, or saved
+//! in it.
+//! INVARIANT: an id that is saved in an image is not saved there again, whatever node has it by
+//! then.
 
 mod load;
+mod scan;
 mod walk;
 
 use std::collections::BTreeMap;
 
 pub use load::{LoadError, load};
+pub use scan::{ScanError, Scanner};
 pub use walk::{Progress, Walker};
 
 use super::Tree;
 use super::acl::SharedAcl;
 use super::node::{Node, NodeId, StatPersisted};
 use crate::ids::{SessionId, Zxid};
+use crate::limits::IMAGES_MAX;
 use crate::wire::{Acl, Writer};
 
 /// The path that ends the nodes; the root's own is empty.
@@ -72,6 +79,7 @@ struct Saved {
     parent: NodeId,
 }
 
+#[derive(Clone)]
 enum SavedData {
     /// Not replaced since.
     Live,
@@ -79,18 +87,20 @@ enum SavedData {
 }
 
 /// What an image under way has had to save.
-#[derive(Default)]
-pub struct SavedNodes(BTreeMap<NodeId, Saved>);
+pub struct SavedNodes {
+    stamp: u32,
+    nodes: BTreeMap<NodeId, Saved>,
+}
 
 impl Tree {
-    /// Begins an image of the tree as it is, to be called between two txns; `None` if one is under
-    /// way. Takes time for each session and ACL, not for each node.
+    /// Begins an image of the tree as it is, to be called between two txns; `None` if too many are
+    /// under way. Takes time for each session and ACL, not for each node.
     pub fn begin_image(&mut self) -> Option<Image> {
-        if self.image.is_some() {
+        if self.images.len() >= IMAGES_MAX {
             return None;
         }
-        self.image = Some(SavedNodes::default());
         self.stamp += 1;
+        self.images.push(SavedNodes { stamp: self.stamp, nodes: BTreeMap::new() });
         Some(Image {
             zxid: self.last_zxid,
             digest: self.options.digest.then(|| self.digest.sum()),
@@ -104,50 +114,61 @@ impl Tree {
 
     /// Ends it, finished or not. What it had saved is to be dropped after the lock is released.
     #[must_use = "dropping it takes time: release the lock first"]
-    pub fn end_image(&mut self) -> Option<SavedNodes> {
-        self.image.take()
+    pub fn end_image(&mut self, image: &Image) -> Option<SavedNodes> {
+        let place = self.images.iter().position(|saved| saved.stamp == image.stamp)?;
+        Some(self.images.remove(place))
     }
 
-    /// Nodes saved for the image under way, for metrics.
+    /// This tree takes the place of `old`: no walker of an image of that one takes an image of
+    /// this one for its own.
+    pub fn succeed(&mut self, old: &Self) {
+        assert!(self.images.is_empty(), "nobody has seen the new tree yet");
+        self.stamp = self.stamp.max(old.stamp);
+    }
+
+    /// Nodes saved for the images under way, for metrics.
     pub fn image_saved_count(&self) -> usize {
-        self.image.as_ref().map_or(0, |image| image.0.len())
+        self.images.iter().map(|image| image.nodes.len()).sum()
     }
 
     /// Before any change of a node.
     pub(super) fn save(&mut self, id: NodeId) {
-        let Some(image) = &mut self.image else { return };
+        let Some(latest) = self.images.last() else { return };
         let node = &mut self.nodes[id as usize];
-        if node.stamp == self.stamp {
+        if node.stamp >= latest.stamp {
             return;
         }
-        node.stamp = self.stamp;
-        let saved = Saved {
-            path: None,
-            data: SavedData::Live,
-            stat: node.stat_persisted(),
-            acl_id: self.acls.id(node.acl),
-            parent: node.parent,
-        };
-        let earlier = image.0.insert(id, saved);
-        assert!(earlier.is_none(), "a node is saved once");
+        let before = std::mem::replace(&mut node.stamp, self.stamp);
+        let node = &self.nodes[id as usize];
+        let (stat, acl_id, parent) = (node.stat_persisted(), self.acls.id(node.acl), node.parent);
+        for image in self.images.iter_mut().filter(|image| image.stamp > before) {
+            let saved = Saved { path: None, data: SavedData::Live, stat, acl_id, parent };
+            let earlier = image.nodes.insert(id, saved);
+            assert!(earlier.is_none(), "a node is saved once");
+        }
     }
 
     /// After its data was replaced.
     pub(super) fn save_data(&mut self, id: NodeId, old: Option<Box<[u8]>>) {
-        let Some(image) = &mut self.image else { return };
-        if let Some(saved) = image.0.get_mut(&id)
-            && matches!(saved.data, SavedData::Live)
-        {
-            saved.data = SavedData::Replaced(old);
-        }
+        let mut live = self.images.iter_mut().filter_map(|image| {
+            let saved = image.nodes.get_mut(&id)?;
+            matches!(saved.data, SavedData::Live).then_some(&mut saved.data)
+        });
+        let Some(first) = live.next() else { return };
+        *first = SavedData::Replaced(old);
+        let replaced = &*first;
+        live.for_each(|data| *data = replaced.clone());
     }
 
     /// After it was taken out.
     pub(super) fn save_removed(&mut self, id: NodeId, node: Node) {
         self.save_data(id, node.data);
-        let Some(image) = &mut self.image else { return };
-        if let Some(saved) = image.0.get_mut(&id) {
-            saved.path.get_or_insert(node.path);
+        for image in &mut self.images {
+            if let Some(saved) = image.nodes.get_mut(&id)
+                && saved.path.is_none()
+            {
+                saved.path = Some(node.path.clone());
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Goes through the arena by id, which is how it lies in memory, and puts the ancestors that have
 //! not been written yet before each node. So no list of children has to be saved.
 
-use super::{SavedData, TERMINATOR};
+use super::{SavedData, SavedNodes, TERMINATOR};
 use crate::tree::Tree;
 use crate::tree::node::{NO_NODE, NodeId, StatPersisted};
 use crate::wire::Writer;
@@ -63,7 +63,7 @@ impl Walker {
         nodes_max: usize,
         bytes_max: usize,
     ) -> Progress {
-        if tree.image.is_none() || tree.stamp != self.stamp {
+        if self.saved(tree).is_none() {
             return Progress::Gone;
         }
         let bytes_end = out.len() + bytes_max;
@@ -113,10 +113,14 @@ impl Walker {
         self.written[id as usize / 64] >> (id % 64) & 1 == 1
     }
 
+    fn saved<'t>(&self, tree: &'t Tree) -> Option<&'t SavedNodes> {
+        tree.images.iter().find(|saved| saved.stamp == self.stamp)
+    }
+
     /// The node that had this id when the image began.
     fn view<'t>(&self, tree: &'t Tree, id: NodeId) -> Option<View<'t>> {
         let live = tree.nodes.get(id as usize);
-        let saved = tree.image.as_ref().and_then(|saved| saved.0.get(&id));
+        let saved = self.saved(tree).and_then(|saved| saved.nodes.get(&id));
         if let Some(saved) = saved {
             let data = match &saved.data {
                 SavedData::Live => live.and_then(|node| node.data.as_deref()),
@@ -127,7 +131,7 @@ impl Walker {
             let (stat, acl_id, parent) = (saved.stat, saved.acl_id, saved.parent);
             return Some(View { path, data, stat, acl_id, parent });
         }
-        let node = live.filter(|node| node.stamp != self.stamp)?;
+        let node = live.filter(|node| node.stamp < self.stamp)?;
         Some(View {
             path: &node.path,
             data: node.data.as_deref(),

@@ -10,6 +10,7 @@ fn rules(me: i64) -> Rules {
         quorum: Quorum::new(Rule::majority(VOTERS.map(ServerId)).unwrap()),
         interval_ms_min: 200,
         interval_ms_max: 60_000,
+        mutations: Mutations::NONE,
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::{Output, PeerFault};
+use super::Output;
 use crate::ids::Zxid;
 use crate::wire::quorum::Packet;
-use crate::zab::Proposal;
+use crate::zab::{PeerFault, Proposal};
 
 /// What came from the leader and is not applied yet.
 #[derive(Debug)]

@@ -1,20 +1,23 @@
 //! From the files of a data directory to the tree they stand for.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::path::Path;
 
 use crate::error::{ExitCode, Fatal};
 use crate::ids::Zxid;
+use crate::limits::RECENT_BYTES_MAX;
+use crate::log::Error;
 use crate::log::recovery::{self, ReplayOptions};
 use crate::log::snapshot::{self, DigestTrailer, SnapshotFile, SnapshotReader};
-use crate::log::{Directory, Error};
 use crate::tree::image::{self, LoadError};
 use crate::tree::{Tree, TreeOptions};
 use crate::wire::txn::{Record, TxnDigest};
+use crate::zab::Proposal;
 
 /// How to recover.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RecoverOptions {
+pub struct RecoverOptions {
     /// Of the tree.
     pub tree: TreeOptions,
     /// `zookeeper.snapshot.trust.empty`: logs without any snapshot are believed.
@@ -23,21 +26,46 @@ pub(super) struct RecoverOptions {
     pub allow_gaps: bool,
     /// The operator accepts the loss of what is behind a damaged record.
     pub cut_damaged_tail: bool,
+    /// How many of the last txns a leader keeps for its learners (`commitLogCount`); 0 alone.
+    pub recent_max: usize,
 }
 
 /// What was recovered.
-pub(super) struct Recovered {
+pub struct Recovered {
     /// Snapshot and log, applied.
     pub tree: Tree,
     /// The snapshot it began with; `None` if there was none.
     pub snapshot: Option<Zxid>,
     /// Records replayed behind it.
     pub replayed: u64,
+    /// The last of them, for learners, without a gap.
+    pub recent: Vec<Proposal>,
+}
+
+/// The last txns of a replay.
+struct Recent {
+    max: usize,
+    bytes: usize,
+    proposals: VecDeque<Proposal>,
+}
+
+impl Recent {
+    fn push(&mut self, zxid: Zxid, record: &[u8]) {
+        if self.max == 0 {
+            return;
+        }
+        self.bytes += record.len();
+        self.proposals.push_back(Proposal { zxid, record: record.into() });
+        while self.proposals.len() > self.max || self.bytes > RECENT_BYTES_MAX {
+            let Some(oldest) = self.proposals.pop_front() else { return };
+            self.bytes -= oldest.record.len();
+        }
+    }
 }
 
 /// Why a server cannot start on its data.
 #[derive(Debug)]
-pub(super) enum RecoverError {
+pub enum RecoverError {
     /// The log's or the directory's own.
     Log(Error),
     /// None of the snapshots can be read.
@@ -83,15 +111,14 @@ impl From<RecoverError> for Fatal {
 ///
 /// # Errors
 /// [`RecoverError`] if what is there cannot be trusted; nothing was changed then.
-pub(super) fn recover(
-    directory: &Directory,
+pub fn recover(
+    snap_dir: &Path,
+    log_dir: &Path,
     options: &RecoverOptions,
 ) -> Result<Recovered, RecoverError> {
-    let loaded = load_newest(directory.snap_dir(), options)?;
-    if loaded.is_none() && !options.trust_empty_snapshot && recovery::has_logs(directory.log_dir())?
-    {
-        let dir = directory.snap_dir().display().to_string();
-        return Err(RecoverError::LogsWithoutSnapshot(dir));
+    let loaded = load_newest(snap_dir, options)?;
+    if loaded.is_none() && !options.trust_empty_snapshot && recovery::has_logs(log_dir)? {
+        return Err(RecoverError::LogsWithoutSnapshot(snap_dir.display().to_string()));
     }
     let (mut tree, snapshot) = match loaded {
         Some((tree, zxid)) => (tree, Some(zxid)),
@@ -102,15 +129,18 @@ pub(super) fn recover(
         allow_gaps: options.allow_gaps,
         cut_damaged_tail: options.cut_damaged_tail,
     };
-    let replayed = recovery::replay(directory.log_dir(), &replay, |_, bytes| {
+    let mut recent = Recent { max: options.recent_max, bytes: 0, proposals: VecDeque::new() };
+    let replayed = recovery::replay(log_dir, &replay, |zxid, bytes| {
         let record = Record::decode(bytes)?;
         tree.apply(&record, None);
+        recent.push(zxid, bytes);
         Ok(())
     })?;
     for finding in &replayed.findings {
         tracing::warn!("{finding}");
     }
-    Ok(Recovered { tree, snapshot, replayed: replayed.records })
+    let recent = recent.proposals.into();
+    Ok(Recovered { tree, snapshot, replayed: replayed.records, recent })
 }
 
 fn load_newest(dir: &Path, options: &RecoverOptions) -> Result<Option<(Tree, Zxid)>, RecoverError> {

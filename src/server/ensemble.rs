@@ -1,0 +1,198 @@
+//! This server among others: what it starts with, and what it is told of them.
+//!
+//! Runs at boot. In: the configuration, what was recovered, the epoch files. Out: the parts of a
+//! member. Resolves no name and opens no socket.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use super::config::{Config, Ensemble, Members, Role};
+use crate::clock;
+use crate::error::{ExitCode, Fatal};
+use crate::ids::{ServerId, Zxid};
+use crate::log::epoch::{self, EpochFiles, Epochs};
+use crate::log::{Directory, recovery};
+use crate::stage::peers;
+use crate::stage::queue::Receiver;
+use crate::stage::storage::recover::Recovered;
+use crate::stage::storage::{ConfigText, StorageAnswer, StorageAsk};
+use crate::stage::zab::MemberParts;
+use crate::zab::election::UNINITIALIZED;
+use crate::zab::{self, Mutations, Proposal, Quorum, Rule, RuleError, Standing, Timing};
+
+/// Standalone servers make session ids as if their `myid` were 1, as Java does.
+const STANDALONE_SERVER: u8 = 1;
+
+/// What a member starts with.
+pub(super) struct Place {
+    /// What `/zookeeper/config` says.
+    pub(super) text: ConfigText,
+    peers: peers::Config,
+    zab: zab::Config,
+    standing: Standing,
+    recent: Vec<Proposal>,
+}
+
+impl Place {
+    /// Whether there is a database, if only an empty one; else the leader's is waited for.
+    pub(super) fn has_data(&self) -> bool {
+        self.standing.last_logged != UNINITIALIZED
+    }
+
+    /// All that the zab thread is told.
+    pub(super) fn member(
+        self,
+        storage: SyncSender<StorageAsk>,
+        answers: Receiver<StorageAnswer>,
+    ) -> MemberParts {
+        let Self { peers, zab, standing, recent, .. } = self;
+        MemberParts { peers, zab, standing, recent, storage, answers }
+    }
+}
+
+/// The low byte of `myid`: what session ids begin with.
+pub(super) fn session_server(config: &Config) -> u8 {
+    if config.is_standalone() {
+        return STANDALONE_SERVER;
+    }
+    config.ensemble.my_id.0.to_be_bytes()[7]
+}
+
+/// Data of one quorum packet: jute's limit twice, as Java reads it.
+pub(super) fn packet_bytes_max(config: &Config) -> u32 {
+    config.clients.frame_bytes_max.saturating_mul(2)
+}
+
+/// Says what a member is about to be, as `QuorumPeerMain` does.
+pub(super) fn announce(config: &Config) {
+    let Some(members) = &config.ensemble.members else { return };
+    let (ensemble, sessions) = (&config.ensemble, &config.sessions);
+    if members.groups.is_none() {
+        tracing::info!("Defaulting to majority quorums");
+    }
+    tracing::info!("Starting quorum peer, myid={}", ensemble.my_id);
+    let (min, max) = sessions.timeouts_written_ms;
+    tracing::info!("tickTime set to {}", sessions.tick_time_ms);
+    tracing::info!("minSessionTimeout set to {min}");
+    tracing::info!("maxSessionTimeout set to {max}");
+    tracing::info!("initLimit set to {}", ensemble.init_limit_ticks);
+    tracing::info!("syncLimit set to {}", ensemble.sync_limit_ticks);
+}
+
+/// This server's place in its ensemble; `None` if it stands alone. Writes the epoch files if what
+/// was recovered asks for it, and the members into the tree.
+///
+/// # Errors
+/// [`Fatal`] if the epoch files contradict the log, or the members make no quorum.
+pub(super) fn take_place(
+    config: &Config,
+    directory: &Directory,
+    recovered: &mut Recovered,
+) -> Result<Option<Place>, Fatal> {
+    let Some(members) = &config.ensemble.members else { return Ok(None) };
+    let refuse = |error: String| Fatal::new(ExitCode::Unexpected, error);
+    let my_id = config.ensemble.my_id;
+    if !members.servers.contains_key(&my_id) {
+        return Err(refuse(format!("My id {my_id} not in the peer list")));
+    }
+    let standing = standing(config, directory, recovered).map_err(|error| refuse(error.clone()))?;
+    let text = ConfigText { text: members.to_string().into(), version: Zxid(members.version) };
+    text.put(&mut recovered.tree, clock::wall());
+    let quorum = Quorum::new(rule(members).map_err(|error| refuse(error.to_string()))?);
+    Ok(Some(Place {
+        peers: peers(config, members),
+        zab: core(config, members, quorum, Arc::clone(&text.text)),
+        standing,
+        recent: std::mem::take(&mut recovered.recent),
+        text,
+    }))
+}
+
+/// What is on disk, with the epochs that follow from it.
+fn standing(
+    config: &Config,
+    directory: &Directory,
+    recovered: &Recovered,
+) -> Result<Standing, String> {
+    let text = |error: crate::log::Error| format!("Unable to run quorum server: {error}");
+    let last = recovered.tree.last_zxid();
+    let files = epoch::read(directory.snap_dir()).map_err(text)?;
+    let Epochs { current, accepted } = epoch::decide(&files, last).map_err(text)?;
+    let known = EpochFiles { current: Some(current), accepted: Some(accepted), ..files };
+    if known.accepted != files.accepted {
+        epoch::write_accepted(directory.snap_dir(), accepted).map_err(text)?;
+    }
+    if known.current != files.current {
+        epoch::write_current(directory.snap_dir(), current).map_err(text)?;
+    }
+    let has_data = recovered.snapshot.is_some()
+        || config.storage.database_autocreate
+        || directory.take_initialize_marker().map_err(text)?
+        || recovery::has_logs(directory.log_dir()).map_err(text)?;
+    let last_logged = if has_data { last } else { UNINITIALIZED };
+    Ok(Standing { accepted, current, last_logged })
+}
+
+fn rule(members: &Members) -> Result<Rule, RuleError> {
+    let voters = members.participants().map(|(id, _)| id);
+    let Some(groups) = &members.groups else { return Rule::majority(voters) };
+    let mut of_group: BTreeMap<i64, Vec<ServerId>> = BTreeMap::new();
+    for (id, group) in &groups.of {
+        of_group.entry(*group).or_default().push(*id);
+    }
+    let weight = |(id, weight): (&ServerId, &i64)| (*id, u64::try_from(*weight).unwrap_or(0));
+    let weights: Vec<_> = groups.weights.iter().map(weight).collect();
+    Rule::hierarchical(voters, &of_group.into_values().collect::<Vec<_>>(), &weights)
+}
+
+fn peers(config: &Config, members: &Members) -> peers::Config {
+    let Ensemble { my_id, sync_limit_ticks, init_limit_ticks, .. } = config.ensemble;
+    let tick = Duration::from_millis(config.sessions.tick_time_ms.into());
+    let addresses = members.servers.iter().map(|(id, member)| {
+        let of = |address: &super::config::MemberAddress| peers::Address {
+            host: address.host.clone(),
+            quorum_port: address.quorum_port,
+            election_port: address.election_port,
+        };
+        (*id, member.addresses.iter().map(of).collect::<Vec<_>>())
+    });
+    peers::Config {
+        me: my_id,
+        members: addresses.collect::<BTreeMap<_, _>>(),
+        listen_on_all: config.ensemble.listen_on_all,
+        multi_address: config.ensemble.multi_address,
+        keep_alive: config.ensemble.tcp_keep_alive,
+        connect_timeout: Duration::from_millis(config.ensemble.connect_timeout_ms.into()),
+        handshake_timeout: tick * sync_limit_ticks,
+        introduction_timeout: tick * init_limit_ticks,
+        bind_tries_max: config.ensemble.bind_retry_max,
+        packet_bytes_max: packet_bytes_max(config),
+    }
+}
+
+fn core(config: &Config, members: &Members, quorum: Quorum, text: Arc<str>) -> zab::Config {
+    let ensemble = &config.ensemble;
+    let role = members.servers.get(&ensemble.my_id).map(|member| member.role);
+    zab::Config {
+        me: ensemble.my_id,
+        is_observer: role == Some(Role::Observer),
+        quorum,
+        text,
+        version: members.version,
+        timing: Timing {
+            tick_ms: config.sessions.tick_time_ms.into(),
+            init_limit: ensemble.init_limit_ticks.into(),
+            sync_limit: ensemble.sync_limit_ticks.into(),
+            connect_limit: ensemble.connect_limit_ticks.into(),
+            interval_ms_min: ensemble.notification_ms_min.into(),
+            interval_ms_max: ensemble.notification_ms_max.into(),
+        },
+        recent_max: config.storage.commit_log_count as usize,
+        reads_log: config.storage.snapshot_size_factor >= 0.0,
+        leader_serves: ensemble.leader_serves,
+        counter_max: zab::Config::COUNTER_MAX,
+        mutations: Mutations::default(),
+    }
+}

@@ -1,0 +1,109 @@
+//! From a leader's snapshot stream to a tree and a snapshot file.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::sync::mpsc::Receiver;
+
+use parking_lot::RwLock;
+
+use super::Parts;
+use crate::error::{ExitCode, Fatal};
+use crate::ids::Zxid;
+use crate::net::Waker;
+use crate::stage::log::Cut;
+use crate::stage::snapshot;
+use crate::tree::Tree;
+use crate::tree::image::{self, LoadError};
+use crate::wire::quorum::SNAPSHOT_SIGNATURE;
+
+/// The bytes of a snapshot, piece by piece, as the zab thread gets them from the leader. It drops
+/// its end when the leader is lost.
+pub struct Stream {
+    /// What the leader's packet says that it holds.
+    pub zxid: Zxid,
+    /// In their order.
+    pub pieces: Receiver<Vec<u8>>,
+    /// Wakes the zab thread when there is room for more.
+    pub zab: Waker,
+}
+
+/// A [`Stream`] as a reader.
+struct Source {
+    stream: Stream,
+    piece: Vec<u8>,
+    used: usize,
+}
+
+impl Read for Source {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.used == self.piece.len() {
+            let Ok(piece) = self.stream.pieces.recv() else { return Ok(0) };
+            self.stream.zab.wake();
+            (self.piece, self.used) = (piece, 0);
+        }
+        let bytes = out.len().min(self.piece.len() - self.used);
+        out[..bytes].copy_from_slice(&self.piece[self.used..self.used + bytes]);
+        self.used += bytes;
+        Ok(bytes)
+    }
+}
+
+/// Why a stream is no snapshot.
+enum Unusable {
+    Image(LoadError),
+    Signature,
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Image(error) => error.fmt(f),
+            Self::Signature => write!(f, "it does not end with {SNAPSHOT_SIGNATURE}"),
+        }
+    }
+}
+
+impl Parts {
+    /// The tree of the stream, once a snapshot file of it is in place of all that was; `None` if
+    /// the stream broke off, or is no snapshot: then nothing was changed.
+    ///
+    /// What is newer than the snapshot goes before it gets its name: a start in between finds an
+    /// older history, never the old one behind the new.
+    pub(super) fn receive(&self, stream: Stream) -> Result<Option<Tree>, Fatal> {
+        let zxid = stream.zxid;
+        let start = self.shared.clock.now();
+        let mut tree = match self.load(stream) {
+            Ok(tree) => tree,
+            Err(error) => {
+                tracing::warn!(%zxid, %error, "the leader's snapshot cannot be used");
+                return Ok(None);
+            }
+        };
+        self.config.put(&mut tree, crate::clock::wall());
+        self.cut(Cut::Discard(zxid))?;
+        let nodes = tree.node_count();
+        let image = tree.begin_image();
+        let image =
+            image.ok_or_else(|| Fatal::new(ExitCode::Unexpected, "no room for an image"))?;
+        let tree = RwLock::new(tree);
+        let written = snapshot::write(&image, &tree, &self.options);
+        let file = written.map_err(|error| Fatal::new(ExitCode::Snapshot, error))?;
+        let file = file.map(|file| file.path.display().to_string()).unwrap_or_default();
+        let millis = self.shared.clock.now().0 - start.0;
+        tracing::info!(nodes, millis, "Snapshotting: {zxid} to {file}");
+        let mut tree = tree.into_inner();
+        drop(tree.end_image(&image));
+        Ok(Some(tree))
+    }
+
+    fn load(&self, stream: Stream) -> Result<Tree, Unusable> {
+        let zxid = stream.zxid;
+        let mut source = Source { stream, piece: Vec::new(), used: 0 };
+        let tree = image::load(&mut source, zxid, self.recover.tree).map_err(Unusable::Image)?;
+        let length = u32::try_from(SNAPSHOT_SIGNATURE.len()).map_err(|_| Unusable::Signature)?;
+        let expected = [&length.to_be_bytes()[..], SNAPSHOT_SIGNATURE.as_bytes()].concat();
+        let mut signature = vec![0; expected.len()];
+        let read = source.read_exact(&mut signature);
+        if read.is_ok() && signature == expected { Ok(tree) } else { Err(Unusable::Signature) }
+    }
+}

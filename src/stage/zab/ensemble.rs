@@ -1,0 +1,422 @@
+//! What a member of an ensemble has besides: its peers' sockets, and the storage thread.
+//!
+//! Everything here runs on the zab thread and none of it waits: what peers and disk have to say
+//! becomes inputs of the core, what the core says becomes packets and asks.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::mpsc::SyncSender;
+
+use super::ZabStage;
+use super::streams::{Incoming, Outgoing};
+use crate::error::{ExitCode, Fatal};
+use crate::ids::{Epoch, Millis, ServerId, Zxid};
+use crate::limits::LOG_READS_MAX;
+use crate::log::recovery::Stretch;
+use crate::net::{Event, Reactor};
+use crate::stage::peers::{self, PeerEvent, Peers};
+use crate::stage::queue::Receiver;
+use crate::stage::storage::{StorageAnswer, StorageAsk};
+use crate::wire::election::{Notification, PeerState};
+use crate::wire::quorum::Packet;
+use crate::zab::election::Output as Election;
+use crate::zab::{self, Input, LinkId, Output, Proposal, Standing, Zab};
+
+/// When nothing is due.
+const NEVER: Millis = Millis(i64::MAX);
+
+/// What a member is made of.
+pub struct MemberParts {
+    /// Of its sockets.
+    pub peers: peers::Config,
+    /// Of the core.
+    pub zab: zab::Config,
+    /// What it has on disk.
+    pub standing: Standing,
+    /// The end of its history.
+    pub recent: Vec<Proposal>,
+    /// To the storage thread.
+    pub storage: SyncSender<StorageAsk>,
+    /// From it.
+    pub answers: Receiver<StorageAnswer>,
+}
+
+/// A link as the log names it.
+#[derive(Clone, Debug)]
+pub(super) struct Acquaintance {
+    pub(super) address: String,
+    pub(super) server: Option<ServerId>,
+    pub(super) is_observer: bool,
+}
+
+/// See the module.
+pub(super) struct Member {
+    pub(super) me: ServerId,
+    pub(super) is_observer: bool,
+    pub(super) peers: Peers,
+    /// What peers did and nobody has heard yet.
+    pub(super) events: Vec<PeerEvent>,
+    /// Of these, what happened on links, in order.
+    on_links: VecDeque<PeerEvent>,
+    pub(super) storage: SyncSender<StorageAsk>,
+    answers: Receiver<StorageAnswer>,
+    /// The members' text, as notifications carry it.
+    text: std::sync::Arc<str>,
+    version: i64,
+    /// The link to the leader, of a learner.
+    pub(super) leader: Option<LinkId>,
+    pub(super) links: BTreeMap<LinkId, Acquaintance>,
+    pub(super) outgoing: BTreeMap<LinkId, Outgoing>,
+    pub(super) incoming: Option<Incoming>,
+    log_reads: usize,
+    /// Since it last said that it looks for a leader.
+    looking_since: Option<Millis>,
+    pub(super) serving_since: Millis,
+    pub(super) epoch: Epoch,
+    /// Bytes of the last, the least and the greatest proposal; -1 before the first.
+    pub(super) proposal_bytes: (i64, i64, i64),
+}
+
+/// As Java's log and `mntr` spell it.
+pub(super) fn state_name(state: PeerState) -> &'static str {
+    match state {
+        PeerState::Looking => "looking",
+        PeerState::Following => "following",
+        PeerState::Leading => "leading",
+        PeerState::Observing => "observing",
+    }
+}
+
+fn shout(state: PeerState) -> String {
+    state_name(state).to_uppercase()
+}
+
+impl Member {
+    pub(super) fn new(
+        parts: MemberParts,
+        reactor: &Reactor,
+        now: Millis,
+        out: &mut Vec<Output>,
+    ) -> (Self, Zab) {
+        let mut peers = Peers::new(parts.peers, reactor);
+        peers.listen_election();
+        let zab = Zab::new(&parts.zab, parts.standing, parts.recent, now, out);
+        let member = Self {
+            me: parts.zab.me,
+            is_observer: parts.zab.is_observer,
+            peers,
+            events: Vec::new(),
+            on_links: VecDeque::new(),
+            storage: parts.storage,
+            answers: parts.answers,
+            text: parts.zab.text,
+            version: parts.zab.version,
+            leader: None,
+            links: BTreeMap::new(),
+            outgoing: BTreeMap::new(),
+            incoming: None,
+            log_reads: 0,
+            looking_since: None,
+            serving_since: now,
+            epoch: Epoch(0),
+            proposal_bytes: (-1, -1, -1),
+        };
+        (member, zab)
+    }
+
+    /// Whether there is something to hear that no event tells of.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.answers.is_empty() || self.peers.is_ready()
+    }
+
+    /// Who is on a link, for the log.
+    pub(super) fn name_of(&self, link: LinkId) -> String {
+        match self.links.get(&link) {
+            Some(Acquaintance { server: Some(server), address, .. }) => {
+                format!("server {server} ({address})")
+            }
+            Some(Acquaintance { server: None, address, .. }) => format!("peer {address}"),
+            None => format!("link {}", link.0),
+        }
+    }
+
+    fn meet(&mut self, link: LinkId, address: SocketAddr, server: Option<ServerId>) {
+        let address = address.to_string();
+        self.links.insert(link, Acquaintance { address, server, is_observer: false });
+    }
+
+    /// What a learner says of itself is noted, what a leader decides is logged.
+    fn note(&mut self, link: LinkId, packet: &Packet) {
+        if let Packet::FollowerInfo { info, .. } | Packet::ObserverInfo { info, .. } = packet {
+            if let Some(known) = self.links.get_mut(&link) {
+                known.server = info.server;
+                known.is_observer = matches!(packet, Packet::ObserverInfo { .. });
+            }
+            tracing::info!("{} has connected", self.name_of(link));
+        } else if let Packet::Diff { zxid } = packet {
+            tracing::info!("Getting a diff from the leader {zxid}");
+        } else if let Packet::Snap { zxid } = packet {
+            tracing::info!("Getting a snapshot from leader {zxid}");
+        } else if let Packet::Trunc { zxid } = packet {
+            tracing::warn!("Truncating log to get in sync with the leader {zxid}");
+        } else if let Packet::NewLeader { zxid, .. } = packet {
+            tracing::info!("Learner received NEWLEADER message, zxid: {zxid}");
+        } else if *packet == Packet::UpToDate {
+            tracing::info!("Learner received UPTODATE message");
+        }
+    }
+}
+
+impl ZabStage {
+    /// Does something with the peers' sockets.
+    pub(super) fn peers(&mut self, act: impl FnOnce(&mut Peers, &mut Reactor)) {
+        if let Some(member) = &mut self.member {
+            act(&mut member.peers, &mut self.parts.reactor);
+        }
+    }
+
+    pub(super) fn send_packet(&mut self, link: LinkId, packet: &Packet) {
+        let Some(member) = &mut self.member else { return };
+        member.peers.send(link, packet, &mut self.parts.reactor, &mut member.events);
+    }
+
+    /// A turn's beginning: takes what sockets and disk brought, and what is due.
+    pub(super) fn attend(&mut self, events: &mut Vec<Event>) {
+        let Some(member) = &mut self.member else {
+            events.clear();
+            return;
+        };
+        for event in events.drain(..) {
+            member.peers.on_event(event, self.now, &mut self.parts.reactor, &mut member.events);
+        }
+        self.hear_storage();
+        self.hear_peers();
+        if self.zab.deadline().is_some_and(|due| due <= self.now) {
+            self.step(Input::Time);
+        }
+        self.notice_state();
+    }
+
+    /// A turn's end: carries out what was wished of the sockets. True if more has happened.
+    pub(super) fn finish_attending(&mut self) -> bool {
+        self.pump_streams();
+        self.notice_state();
+        let Some(member) = &mut self.member else { return false };
+        member.peers.on_turn(self.now, &mut self.parts.reactor, &mut member.events);
+        !member.events.is_empty()
+    }
+
+    pub(super) fn member_due(&self) -> Millis {
+        let Some(member) = &self.member else { return NEVER };
+        let due = [self.zab.deadline(), member.peers.deadline()];
+        due.into_iter().flatten().min().unwrap_or(NEVER)
+    }
+
+    fn hear_peers(&mut self) {
+        loop {
+            let Some(member) = &mut self.member else { return };
+            let events = std::mem::take(&mut member.events);
+            if events.is_empty() {
+                break;
+            }
+            for event in events {
+                self.hear(event);
+            }
+        }
+        self.hear_links();
+    }
+
+    fn hear(&mut self, event: PeerEvent) {
+        let Some(member) = &mut self.member else { return };
+        match event {
+            PeerEvent::ElectionOpen => tracing::info!("the election port listens"),
+            PeerEvent::ElectionFailed { why } => {
+                self.parts.shared.fail(Fatal::new(ExitCode::ElectionPort, why));
+            }
+            PeerEvent::Notified { from, notification } => {
+                self.log_notification(from, &notification);
+                let ballot = (&notification).into();
+                self.step(Input::Notified { from, ballot });
+            }
+            PeerEvent::ElectionUp(peer) => self.step(Input::ElectionUp(peer)),
+            PeerEvent::ElectionDown(peer) => self.step(Input::ElectionDown(peer)),
+            PeerEvent::LinkDown { link, .. } => {
+                // Nothing more comes of its snapshot; the core is told behind its packets.
+                member.incoming.take_if(|incoming| incoming.link == link);
+                member.on_links.push_back(event);
+            }
+            PeerEvent::LinkUp { .. }
+            | PeerEvent::LeaderUp { .. }
+            | PeerEvent::LeaderUnreachable { .. }
+            | PeerEvent::Packet { .. } => member.on_links.push_back(event),
+            PeerEvent::SnapshotBytes { .. } | PeerEvent::Drained { .. } => {} // looked at each turn
+        }
+    }
+
+    /// In order, as far as the core takes packets of its leader.
+    fn hear_links(&mut self) {
+        loop {
+            let Some(member) = &mut self.member else { return };
+            let leader = member.leader;
+            let of_leader = |event: &PeerEvent| matches!(event, PeerEvent::Packet { link, .. } if Some(*link) == leader);
+            if !self.zab.is_reading() && member.on_links.front().is_some_and(of_leader) {
+                if let Some(link) = leader {
+                    member.peers.pause(link, &mut self.parts.reactor);
+                }
+                return;
+            }
+            let Some(event) = member.on_links.pop_front() else { break };
+            self.hear_link(event);
+        }
+        if let Some(member) = &mut self.member
+            && let Some(link) = member.leader
+            && self.zab.is_reading()
+        {
+            member.peers.resume(link, &mut self.parts.reactor);
+        }
+    }
+
+    fn hear_link(&mut self, event: PeerEvent) {
+        let Some(member) = &mut self.member else { return };
+        let input = match event {
+            PeerEvent::LinkUp { link, peer } => {
+                member.meet(link, peer, None);
+                Input::LinkUp(link)
+            }
+            PeerEvent::LeaderUp { link, leader } => {
+                let address = String::new();
+                let known = Acquaintance { address, server: Some(leader), is_observer: false };
+                member.links.insert(link, known);
+                member.leader = Some(link);
+                Input::LeaderUp(link)
+            }
+            PeerEvent::LeaderUnreachable { leader, why } => {
+                tracing::warn!("Unexpected exception, leader {leader} cannot be reached: {why}");
+                Input::LeaderUnreachable
+            }
+            PeerEvent::Packet { link, packet } => {
+                member.note(link, &packet);
+                Input::Packet { link, packet }
+            }
+            PeerEvent::LinkDown { link, why } => {
+                tracing::info!("connection to {} is gone: {why}", member.name_of(link));
+                self.forget_link(link);
+                Input::LinkDown(link)
+            }
+            PeerEvent::ElectionOpen
+            | PeerEvent::ElectionFailed { .. }
+            | PeerEvent::Notified { .. }
+            | PeerEvent::ElectionUp(_)
+            | PeerEvent::ElectionDown(_)
+            | PeerEvent::SnapshotBytes { .. }
+            | PeerEvent::Drained { .. } => return,
+        };
+        self.step(input);
+    }
+
+    /// A link is no more.
+    pub(super) fn forget_link(&mut self, link: LinkId) {
+        let Some(member) = &mut self.member else { return };
+        member.links.remove(&link);
+        member.outgoing.remove(&link);
+        member.incoming.take_if(|incoming| incoming.link == link);
+        member.leader.take_if(|leader| *leader == link);
+        let is_of_link = |event: &PeerEvent| match event {
+            PeerEvent::Packet { link: of, .. } | PeerEvent::LinkDown { link: of, .. } => {
+                *of == link
+            }
+            _ => false,
+        };
+        member.on_links.retain(|event| !is_of_link(event));
+    }
+
+    fn hear_storage(&mut self) {
+        while let Some(answer) = self.member.as_ref().and_then(|member| member.answers.pop()) {
+            match answer {
+                StorageAnswer::Persisted(record) => self.step(Input::Persisted(record)),
+                StorageAnswer::Rebuilt(tree) => {
+                    let last = self.replace_tree(tree);
+                    self.step(Input::Rebuilt { last });
+                }
+                StorageAnswer::NotRebuilt => self.step(Input::NotRebuilt),
+                StorageAnswer::LogRead(link, history) => {
+                    if let Some(member) = &mut self.member {
+                        member.log_reads -= 1;
+                    }
+                    self.step(Input::LogRead { link, history });
+                }
+            }
+        }
+    }
+
+    pub(super) fn read_log(&mut self, link: LinkId, from: Zxid, upto: Zxid, bytes_max: usize) {
+        let Some(member) = &mut self.member else { return };
+        if member.log_reads >= LOG_READS_MAX {
+            self.step(Input::LogRead { link, history: None });
+            return;
+        }
+        member.log_reads += 1;
+        self.ask_storage(StorageAsk::ReadLog(link, Stretch { from, upto, bytes_max }));
+    }
+
+    pub(super) fn carry_out_election(&mut self, output: Election) {
+        let Some(member) = &mut self.member else { return };
+        match output {
+            Election::Send { to, ballot } => {
+                let config = Some((&*member.text).into());
+                let zab::election::Ballot { state, vote, version } = ballot;
+                let notification = Notification { state, vote, version, config };
+                member.peers.notify(to, &notification, &mut self.parts.reactor);
+            }
+            Election::Dial(to) => member.peers.dial_election(to),
+            Election::TimedOut { interval_ms } => {
+                tracing::info!("Notification time out: {interval_ms} ms");
+            }
+            Election::UnknownLeader { from, leader } => {
+                tracing::warn!(
+                    "server {from} follows {leader}, which is no member here: compare the server.N \
+                     lines of both configurations"
+                );
+            }
+            Election::Decided { state, .. } => {
+                let took = member.looking_since.take().map_or(0, |since| self.now.0 - since.0);
+                tracing::info!("{}", shout(state));
+                tracing::info!("{} - LEADER ELECTION TOOK - {took} MS", shout(state));
+            }
+        }
+    }
+
+    /// Says so when a new election has begun.
+    fn notice_state(&mut self) {
+        let state = self.zab.state();
+        let Some(member) = &mut self.member else { return };
+        if state != PeerState::Looking || member.looking_since.is_some() {
+            return;
+        }
+        member.looking_since = Some(self.now);
+        let Some(vote) = self.zab.vote() else { return };
+        tracing::info!("LOOKING");
+        tracing::info!("New election. My id = {}, proposed zxid={}", member.me, vote.zxid);
+        let (me, version) = (member.me, Notification::VERSION);
+        let config = Some(format!("version={:x}", member.version).into());
+        self.log_notification(me, &Notification { state, vote, version, config });
+    }
+
+    fn log_notification(&self, from: ServerId, notification: &Notification<'_>) {
+        let Notification { state, vote, version, config } = notification;
+        let text = config.as_deref().unwrap_or_default();
+        let config = text.rsplit("version=").next().filter(|_| text.contains("version="));
+        tracing::info!(
+            "Notification: my state:{}; n.sid:{from}, n.state:{}, n.leader:{}, n.round:{}, \
+             n.peerEpoch:{:#x}, n.zxid:{}, message format version:{version:#x}, \
+             n.config version:0x{}",
+            shout(self.zab.state()),
+            shout(*state),
+            vote.leader,
+            vote.round,
+            vote.epoch.0,
+            vote.zxid,
+            config.unwrap_or("0"),
+        );
+    }
+}

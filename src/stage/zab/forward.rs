@@ -1,0 +1,257 @@
+//! A learner's clients: what they ask goes to the leader, and what comes of it is found again.
+//!
+//! A write is answered when its txn is applied here, which is known by session and number; a sync
+//! when the leader has answered as many syncs as were sent before it and this one; a session that
+//! moves here when the leader has said that it lives. All on one connection, in order, so the
+//! oldest that fits is the one.
+//! Source: `FollowerRequestProcessor`, `CommitProcessor`, `LearnerZooKeeperServer`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::ZabStage;
+use super::role::Role;
+use crate::ids::{Millis, SessionId, Xid, Zxid};
+use crate::limits::LEADER_OUTBOX_BYTES_MAX;
+use crate::reply::response;
+use crate::request::access::Identity;
+use crate::stage::message::{Ask, ConnectAsk, Entry, Origin, WriteAsk};
+use crate::tree::Outcome;
+use crate::wire::quorum::{self, Forwarded, Packet, Touch};
+use crate::wire::txn::Record;
+use crate::wire::{ErrorCode, OpCode};
+use crate::zab::{Input, LinkId};
+
+/// See the module.
+pub(super) struct Forwarding {
+    pub(super) leader: LinkId,
+    /// Of each session, what was sent and not answered, oldest first.
+    waiting: HashMap<SessionId, VecDeque<Waiting>>,
+    /// Whose syncs were sent, oldest first.
+    syncs: VecDeque<SessionId>,
+    /// New sessions, by the id they will have.
+    opening: HashMap<SessionId, ConnectAsk>,
+    /// Sessions that come from elsewhere. Of several connections that claim one the last has it.
+    moving: HashMap<SessionId, Vec<ConnectAsk>>,
+    /// When the leader was last told who was heard of.
+    touched: Millis,
+}
+
+/// A request that was sent.
+struct Waiting {
+    origin: Origin,
+    xid: Xid,
+    /// A sync's body, which is echoed.
+    sync: Option<Box<[u8]>>,
+    /// The sync is answered.
+    is_done: bool,
+}
+
+impl Forwarding {
+    pub(super) fn new(leader: LinkId, now: Millis) -> Self {
+        Self {
+            leader,
+            waiting: HashMap::new(),
+            syncs: VecDeque::new(),
+            opening: HashMap::new(),
+            moving: HashMap::new(),
+            touched: now,
+        }
+    }
+
+    /// The oldest of the session's, if it has this number.
+    fn take(&mut self, session: SessionId, xid: Xid) -> Option<Waiting> {
+        let waiting = self.waiting.get_mut(&session)?;
+        let found = waiting.pop_front_if(|first| first.sync.is_none() && first.xid == xid);
+        if waiting.is_empty() {
+            self.waiting.remove(&session);
+        }
+        found
+    }
+}
+
+impl ZabStage {
+    fn forwarding(&mut self) -> Option<&mut Forwarding> {
+        match &mut self.role {
+            Role::Forwarding(forwarding) => Some(forwarding),
+            Role::Resting | Role::Ordering | Role::ReadOnly => None,
+        }
+    }
+
+    /// Whether the leader takes what it is sent.
+    pub(super) fn can_send(&self, leader: LinkId) -> bool {
+        self.member.as_ref().is_some_and(|member| {
+            member.peers.outbox_bytes(leader, &self.parts.reactor) < LEADER_OUTBOX_BYTES_MAX
+        })
+    }
+
+    fn say(&mut self, packet: Packet) {
+        if let Some(link) = self.forwarding().map(|forwarding| forwarding.leader) {
+            self.step(Input::Say { link, packet });
+        }
+    }
+
+    pub(super) fn take_to_forward(&mut self, ask: Ask) {
+        match ask {
+            Ask::Connect(ask) if ask.session == SessionId::NONE => self.forward_new_session(ask),
+            Ask::Connect(ask) => self.forward_moving_session(ask),
+            Ask::Intruder(session) => self.suspect(session),
+            Ask::Gone(origin, session) => self.sessions.detach(session, origin),
+            Ask::Write(ask) => self.forward_write(ask),
+        }
+    }
+
+    fn forward_new_session(&mut self, ask: ConnectAsk) {
+        let session = self.sessions.ids.next_id();
+        self.sessions.settle(&ask, session, self.now);
+        if let Some(forwarding) = self.forwarding() {
+            forwarding.opening.insert(session, ask);
+        }
+        let body = ask.timeout_ms.to_be_bytes();
+        self.say(Packet::Request(Forwarded {
+            session,
+            cxid: Xid(0),
+            op: OpCode::CreateSession.to_wire(),
+            body: body.into(),
+            identities: None,
+        }));
+    }
+
+    /// COMPAT: the connection that the session has here is closed before the leader is asked
+    /// (`ZooKeeperServer.reopenSession`).
+    fn forward_moving_session(&mut self, ask: ConnectAsk) {
+        self.suspect(ask.session);
+        if let Some(forwarding) = self.forwarding() {
+            forwarding.moving.entry(ask.session).or_default().push(ask);
+        }
+        let ConnectAsk { session, timeout_ms, .. } = ask;
+        self.say(Packet::Revalidate(Touch { session, timeout_ms }));
+    }
+
+    fn forward_write(&mut self, ask: WriteAsk) {
+        if !self.sessions.speaks_for(ask.session, ask.origin) {
+            self.cut(Some(ask.origin)); // moved to another connection meanwhile
+            return;
+        }
+        let WriteAsk { origin, session, xid, op, body, identities } = ask;
+        let forwarded: Arc<[u8]> = body.as_ref().into();
+        let sync = (op == OpCode::Sync).then_some(body);
+        let Some(forwarding) = self.forwarding() else { return };
+        if sync.is_some() {
+            forwarding.syncs.push_back(session);
+        }
+        let waiting = Waiting { origin, xid, sync, is_done: false };
+        forwarding.waiting.entry(session).or_default().push_back(waiting);
+        self.say(Packet::Request(Forwarded {
+            session,
+            cxid: xid,
+            op: op.to_wire(),
+            body: forwarded,
+            identities: Some(identities.iter().map(introduced).collect()),
+        }));
+    }
+
+    /// A txn is applied: whoever of this server's clients asked for it is told. Its connection.
+    pub(super) fn answer_forwarded(
+        &mut self,
+        record: &Record<'_>,
+        outcome: &Outcome<'_>,
+    ) -> Option<Origin> {
+        let (session, xid) = (record.header.session, record.header.cxid);
+        let forwarding = self.forwarding()?;
+        if matches!(outcome, Outcome::SessionOpened) {
+            let ask = forwarding.opening.remove(&session)?;
+            self.attach(ask, session);
+            return None;
+        }
+        let waiting = forwarding.take(session, xid);
+        if matches!(outcome, Outcome::SessionClosed) {
+            forwarding.waiting.remove(&session);
+            forwarding.opening.remove(&session);
+        }
+        let origin = waiting?.origin;
+        self.reply(origin, record, outcome);
+        self.answer_syncs(session);
+        Some(origin)
+    }
+
+    /// What the leader says to the sessions.
+    pub(super) fn on_leader_says(&mut self, packet: Packet) {
+        if let Packet::Ping { zxid, .. } = packet {
+            self.tell_touches(zxid);
+        } else if let Packet::Revalidated { session, is_valid } = packet {
+            self.on_revalidated(session, is_valid);
+        } else if packet == Packet::Sync {
+            self.on_synced();
+        } else {
+            tracing::warn!(?packet, "nothing that a leader says to sessions");
+        }
+    }
+
+    fn tell_touches(&mut self, zxid: Zxid) {
+        let now = self.now;
+        let Some(forwarding) = self.forwarding() else { return };
+        let since = std::mem::replace(&mut forwarding.touched, now);
+        let touches = Some(self.sessions.touches(since));
+        self.say(Packet::Ping { zxid, touches });
+    }
+
+    fn on_revalidated(&mut self, session: SessionId, is_valid: bool) {
+        let asks = self.forwarding().and_then(|forwarding| forwarding.moving.remove(&session));
+        let mut asks = asks.unwrap_or_default(); // none: answered with the one before it
+        let last = asks.pop();
+        for ask in asks {
+            self.cut(Some(ask.origin));
+        }
+        let Some(ask) = last else { return };
+        if is_valid {
+            self.sessions.settle(&ask, session, self.now);
+            self.attach(ask, session);
+        } else {
+            self.refuse(ask);
+        }
+    }
+
+    /// What was proposed before the oldest sync is committed, and applied here.
+    fn on_synced(&mut self) {
+        let Some(forwarding) = self.forwarding() else { return };
+        let Some(session) = forwarding.syncs.pop_front() else {
+            tracing::warn!("the leader answers a sync that was not asked for");
+            return;
+        };
+        let waiting = forwarding.waiting.get_mut(&session).into_iter().flatten();
+        let oldest = waiting.into_iter().find(|one| one.sync.is_some() && !one.is_done);
+        if let Some(oldest) = oldest {
+            oldest.is_done = true;
+        }
+        self.answer_syncs(session);
+    }
+
+    /// Those at the front of the session's requests.
+    fn answer_syncs(&mut self, session: SessionId) {
+        let zxid = self.parts.shared.tree.read().last_zxid();
+        loop {
+            let Some(forwarding) = self.forwarding() else { return };
+            let Some(waiting) = forwarding.waiting.get_mut(&session) else { return };
+            let Some(Waiting { origin, xid, sync, .. }) = waiting.pop_front_if(|one| one.is_done)
+            else {
+                return;
+            };
+            let batch = &mut self.batches[origin.shard];
+            let start = batch.bytes.len();
+            response::reply(&mut batch.bytes, xid, zxid, |out| {
+                out.extend_from_slice(&sync.unwrap_or_default());
+                ErrorCode::Ok
+            });
+            let range = start..batch.bytes.len();
+            batch.entries.push(Entry::Reply(origin.connection, zxid, range));
+        }
+    }
+}
+
+fn introduced(identity: &Identity) -> quorum::Identity {
+    let Identity { scheme, id } = identity;
+    quorum::Identity { scheme: scheme.clone().into_owned(), id: id.to_string() }
+}

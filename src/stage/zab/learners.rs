@@ -1,0 +1,114 @@
+//! A leader's learners: what their clients ask is ordered with what its own ask.
+//!
+//! A request that a learner has passed on is prepared as if it had been asked here; the learner
+//! finds its client by the txn. Which learner a session is with is known by its link: what comes
+//! by another has moved meanwhile.
+//! Source: `LearnerHandler`, `Leader.revalidateSession`, `PrepRequestProcessor`.
+
+use std::borrow::Cow;
+
+use super::ZabStage;
+use super::commit::Pending;
+use super::role::Role;
+use crate::ids::Xid;
+use crate::request::access::Identity;
+use crate::request::prepare::{Author, Standing, Write};
+use crate::request::session::Owner;
+use crate::wire::OpCode;
+use crate::wire::quorum::{Forwarded, Packet, Touch};
+use crate::zab::{Input, LinkId};
+
+/// What a learner asks, to be taken in its turn.
+pub(super) struct LearnerAsk {
+    link: LinkId,
+    packet: Packet,
+}
+
+impl ZabStage {
+    /// Something the sessions of a peer say.
+    pub(super) fn on_passed(&mut self, link: LinkId, packet: Packet) {
+        match &self.role {
+            Role::Ordering => {
+                if let Packet::Ping { touches, .. } = packet {
+                    self.on_touches(&touches.unwrap_or_default());
+                } else {
+                    self.learner_asks.push_back(LearnerAsk { link, packet });
+                }
+            }
+            Role::Forwarding(forwarding) if forwarding.leader == link => {
+                self.on_leader_says(packet);
+            }
+            Role::Forwarding(_) | Role::Resting | Role::ReadOnly => {}
+        }
+    }
+
+    fn on_touches(&mut self, touches: &[Touch]) {
+        for touch in touches {
+            self.sessions.tracker.touch(touch.session, self.now);
+        }
+    }
+
+    /// In the order of its link.
+    pub(super) fn take_from_learner(&mut self, ask: LearnerAsk) {
+        let LearnerAsk { link, packet } = ask;
+        if let Packet::Request(request) = packet {
+            self.order_forwarded(link, &request);
+        } else if let Packet::Revalidate(touch) = packet {
+            self.revalidate(link, touch);
+        } else {
+            tracing::warn!(?packet, "nothing that a learner asks");
+        }
+    }
+
+    /// A client has come to a learner with its session: it is the learner's from now on.
+    fn revalidate(&mut self, link: LinkId, touch: Touch) {
+        let Touch { session, timeout_ms } = touch;
+        let owner = Owner::Link(link.0);
+        let is_valid = self.sessions.tracker.reattach(session, timeout_ms, owner, self.now);
+        if is_valid {
+            let old = self.sessions.let_go(session);
+            self.cut(old);
+        }
+        let packet = Packet::Revalidated { session, is_valid };
+        self.step(Input::Say { link, packet });
+    }
+
+    fn order_forwarded(&mut self, link: LinkId, request: &Forwarded) {
+        let Forwarded { session, cxid, op, body, identities } = request;
+        let op = OpCode::from_wire(*op).unwrap_or(OpCode::Error);
+        let owner = Owner::Link(link.0);
+        if op == OpCode::CreateSession {
+            self.open_forwarded(link, request);
+            return;
+        }
+        let tracker = &mut self.sessions.tracker;
+        let standing =
+            tracker.check(*session, owner).map_or_else(Standing::Refused, |()| Standing::Global);
+        if op == OpCode::CloseSession {
+            tracker.set_closing(*session);
+        }
+        let identities: Vec<_> = identities.iter().flatten().map(known).collect();
+        let author = Author { session: *session, cxid: *cxid, identities: &identities, standing };
+        self.propose(&author, Write::decode(op, body), Pending::Own);
+    }
+
+    /// The id is the learner's to give.
+    fn open_forwarded(&mut self, link: LinkId, request: &Forwarded) {
+        let Some(timeout) = request.body.first_chunk() else {
+            tracing::warn!(session = %request.session, "a new session without a timeout");
+            return;
+        };
+        let (session, timeout_ms) = (request.session, i32::from_be_bytes(*timeout));
+        let tracker = &mut self.sessions.tracker;
+        tracker.add(session, timeout_ms, self.now);
+        tracker.set_owner(session, Owner::Link(link.0));
+        let cxid: Xid = request.cxid;
+        let author = Author { session, cxid, identities: &[], standing: Standing::Global };
+        self.propose(&author, Write::CreateSession { timeout_ms }, Pending::Own);
+    }
+}
+
+fn known(identity: &crate::wire::quorum::Identity) -> Identity {
+    let scheme = Cow::Owned(identity.scheme.clone());
+    Identity { scheme, id: identity.id.as_str().into() }
+}

@@ -1,0 +1,108 @@
+//! Carries out what the core wants done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ZabStage;
+use crate::error::{ExitCode, Fatal};
+use crate::stage::log::LogAsk;
+use crate::stage::storage::StorageAsk;
+use crate::wire::quorum::Packet;
+use crate::zab::{Input, LinkId, Output, Why};
+
+impl ZabStage {
+    /// Gives the core an input, and carries out what it answers as far as that can be done now.
+    pub(super) fn step(&mut self, input: Input) {
+        self.zab.step(self.now, input, &mut self.fresh);
+        self.outputs.extend(self.fresh.drain(..));
+        self.carry_out();
+    }
+
+    /// In their order, up to one that has to wait. What these lead to comes behind them.
+    pub(super) fn carry_out(&mut self) {
+        if std::mem::replace(&mut self.is_carrying_out, true) {
+            return;
+        }
+        while let Some(output) = self.outputs.pop_front() {
+            if self.has_to_wait(&output) {
+                self.outputs.push_front(output);
+                break;
+            }
+            self.carry_out_one(output);
+        }
+        self.is_carrying_out = false;
+    }
+
+    /// What has to do with the tree needs it as of all commits before; an append needs room.
+    fn has_to_wait(&self, output: &Output) -> bool {
+        match output {
+            Output::Append(_) => self.parts.log.room() == 0,
+            Output::SendSnapshot { .. }
+            | Output::ReceiveSnapshot { .. }
+            | Output::Truncate { .. }
+            | Output::Serve { .. }
+            | Output::Rest(_) => !self.committed.is_empty(),
+            // A client that has synced reads all that was committed before.
+            Output::Pass { packet, .. } => *packet == Packet::Sync && !self.committed.is_empty(),
+            Output::Election(_)
+            | Output::Listen
+            | Output::Unlisten
+            | Output::DialLeader { .. }
+            | Output::Send(..)
+            | Output::Close(..)
+            | Output::Commit(_)
+            | Output::Persist(_)
+            | Output::ReadLog { .. } => false,
+        }
+    }
+
+    fn carry_out_one(&mut self, output: Output) {
+        match output {
+            Output::Append(proposal) => {
+                let pushed = self.parts.log.push(LogAsk::Append(proposal));
+                assert!(pushed.is_ok(), "there was room a moment ago");
+                self.is_appending = true;
+            }
+            Output::Commit(proposal) => self.committed.push_back(proposal),
+            Output::Election(output) => self.carry_out_election(output),
+            Output::Listen => self.peers(|peers, _| peers.listen_quorum()),
+            Output::Unlisten => self.peers(|peers, reactor| peers.unlisten_quorum(reactor)),
+            Output::DialLeader { leader, timeout_ms } => {
+                let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
+                self.peers(|peers, reactor| peers.dial_leader(leader, timeout, reactor));
+            }
+            Output::Send(link, packet) => self.send_packet(link, &packet),
+            Output::Close(link, why) => self.close_link(link, &why),
+            Output::Persist(record) => self.ask_storage(StorageAsk::Persist(record)),
+            Output::Truncate { to } => self.ask_storage(StorageAsk::Truncate(to)),
+            Output::ReceiveSnapshot { link, zxid } => self.receive_snapshot(link, zxid),
+            Output::SendSnapshot { link } => self.send_snapshot(link),
+            Output::ReadLog { link, from, upto, bytes_max } => {
+                self.read_log(link, from, upto, bytes_max);
+            }
+            Output::Pass { link, packet } => self.on_passed(link, packet),
+            Output::Serve { epoch, to_clients } => self.serve(epoch, to_clients),
+            Output::Rest(why) => self.rest(&why),
+        }
+    }
+
+    fn close_link(&mut self, link: LinkId, why: &Why) {
+        let peer = self.member.as_ref().map(|member| member.name_of(link)).unwrap_or_default();
+        if matches!(why, Why::LinkDown | Why::LeftLeader | Why::NotLeading) {
+            tracing::info!("Closing connection to {peer}: {why}");
+        } else {
+            tracing::warn!("Closing connection to {peer}: {why}");
+        }
+        self.forget_link(link);
+        self.peers(|peers, reactor| peers.close(link, reactor));
+    }
+
+    /// The storage thread answers each ask; there are never more than it has room for.
+    pub(super) fn ask_storage(&mut self, ask: StorageAsk) {
+        let Some(member) = &self.member else { return };
+        if member.storage.try_send(ask).is_err() {
+            let shared = Arc::clone(&self.parts.shared);
+            shared.fail(Fatal::new(ExitCode::Unexpected, "the storage thread does not take asks"));
+        }
+    }
+}

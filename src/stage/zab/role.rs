@@ -1,0 +1,130 @@
+//! What this server does at the moment, and how it passes from one role to the next.
+//!
+//! Sessions outlive a role, connections do not: when a role ends every client is cut off, and finds
+//! its session again here or elsewhere.
+
+use super::ZabStage;
+use super::ensemble::{Member, state_name};
+use super::forward::Forwarding;
+use crate::ids::{Epoch, Zxid};
+use crate::request::prepare::Preparer;
+use crate::stage::control::{LeaderFacts, Place, Standing};
+use crate::stage::message::Entry;
+use crate::stage::service::Service;
+use crate::wire::election::PeerState;
+use crate::zab::Why;
+
+/// See the module.
+pub(super) enum Role {
+    /// It looks for a leader, or for its quorum.
+    Resting,
+    /// It prepares and proposes: alone, or as a leader.
+    Ordering,
+    /// It has a leader.
+    Forwarding(Box<Forwarding>),
+    /// It has none, and lets those read who know that it may be stale.
+    ReadOnly,
+}
+
+impl Role {
+    pub(super) fn is_read_only(&self) -> bool {
+        matches!(self, Self::ReadOnly)
+    }
+}
+
+impl ZabStage {
+    /// The role is established; the tree is as it stands with it.
+    pub(super) fn serve(&mut self, epoch: Epoch, to_clients: bool) {
+        self.leave_role();
+        let service = match self.zab.state() {
+            PeerState::Leading => {
+                self.begin_to_order(epoch);
+                if to_clients { Service::Ordering } else { Service::Resting }
+            }
+            PeerState::Following | PeerState::Observing => {
+                let leader = self.member.as_ref().and_then(|member| member.leader);
+                let leader = leader.expect("who learns is connected to a leader");
+                self.role = Role::Forwarding(Box::new(Forwarding::new(leader, self.now)));
+                Service::Forwarding
+            }
+            PeerState::Looking => unreachable!("who looks for a leader has no role"),
+        };
+        if let Some(member) = &mut self.member {
+            member.serving_since = self.now;
+            member.epoch = epoch;
+            tracing::info!("Setting leader epoch {:x}", epoch.0);
+            tracing::info!("Peer state changed: {} - broadcast", state_name(self.zab.state()));
+        }
+        self.parts.shared.service.set(service);
+    }
+
+    /// Nothing is in flight; each session has its full timeout again.
+    fn begin_to_order(&mut self, epoch: Epoch) {
+        self.preparer = Preparer::new(self.parts.prepare.clone());
+        let tree = self.parts.shared.tree.read();
+        self.sessions.take_over(&tree, self.now);
+        self.role = Role::Ordering;
+        let last = tree.last_zxid();
+        tracing::debug!(epoch = epoch.0, %last, sessions = self.sessions.tracker.len(), "ordering");
+    }
+
+    /// The role has ended.
+    pub(super) fn rest(&mut self, why: &Why) {
+        tracing::warn!("leaving the role of {}: {why}", state_name(self.zab.state()));
+        self.leave_role();
+    }
+
+    /// Clients are cut off, and what they waited for is nobody's any more.
+    pub(super) fn leave_role(&mut self) {
+        self.parts.shared.service.set(Service::Resting);
+        if !matches!(std::mem::replace(&mut self.role, Role::Resting), Role::Resting) {
+            for batch in &mut self.batches {
+                batch.entries.push(Entry::CutAll);
+            }
+        }
+        self.pending.clear();
+        self.learner_asks.clear();
+        self.bytes_in_flight = 0;
+        self.sessions.forget_all();
+    }
+
+    /// What the control thread reports.
+    pub(super) fn place(&self) -> Place {
+        let Some(member) = &self.member else { return Place::default() };
+        let state = self.zab.state();
+        let standing = match (&self.role, state) {
+            (Role::ReadOnly, _) => Standing::ReadOnly,
+            (_, PeerState::Looking) => Standing::Looking,
+            (_, PeerState::Leading) => Standing::Leading,
+            (_, PeerState::Following) => Standing::Following,
+            (_, PeerState::Observing) => Standing::Observing,
+        };
+        let is_established = matches!(self.role, Role::Ordering | Role::Forwarding(_));
+        let leads = matches!(self.role, Role::Ordering);
+        let phase = if is_established { "broadcast" } else { "discovery" };
+        Place {
+            serving: is_established || self.role.is_read_only(),
+            peer_state: match state {
+                PeerState::Looking => state_name(state).to_owned(),
+                state => format!("{} - {phase}", state_name(state)),
+            },
+            standing,
+            // COMPAT: what a Java leader has as its last until its first txn
+            // (`Leader.startZkServer`).
+            epoch_zxid: if leads { Zxid::new(member.epoch, 0) } else { Zxid::ZERO },
+            leader: leads.then(|| self.leader_facts(member)),
+        }
+    }
+
+    fn leader_facts(&self, member: &Member) -> LeaderFacts {
+        let observers = member.links.values().filter(|link| link.is_observer).count();
+        LeaderFacts {
+            learners: member.links.len() as u64,
+            synced_followers: (member.links.len() - observers) as u64,
+            synced_observers: observers as u64,
+            pending_syncs: 0,
+            uptime_ms: u64::try_from(self.now.0 - member.serving_since.0).unwrap_or(0),
+            proposal_bytes: member.proposal_bytes,
+        }
+    }
+}

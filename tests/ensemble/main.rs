@@ -34,6 +34,7 @@ use crate::support::process::scratch;
 type Trial = (&'static str, fn(&Options, &Path) -> Result<String, String>);
 
 const TRIALS: &[Trial] = &[
+    ("--checkers", trial::checkers::checkers),
     ("--failover", trial::failover::failover),
     ("--hostile", trial::hostile::hostile),
     ("--rejoin", trial::rejoin::rejoin),

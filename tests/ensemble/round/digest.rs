@@ -63,3 +63,25 @@ fn hex_behind(line: &str, label: &str) -> Option<i64> {
     let end = rest.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(rest.len());
     i64::from_str_radix(&rest[..end], 16).ok()
 }
+
+/// Logs by hand, and whether they are let pass.
+pub fn check_itself() -> Result<(), String> {
+    let snap = "INFO Getting a snapshot from leader 0x100000010\n";
+    let inside = "WARN Message:Digests are not matching. Value is Zxid. Value:4294967314\n";
+    let behind = "WARN [9 times] Message: Digests are not matching. Last value:4294967999\n";
+    let end = "INFO Snapshotting: 0x100000020 to /x/snapshot.100000020\n";
+    let cases = [
+        (String::new(), true, Ok(false)),
+        (format!("{snap}{inside}{end}"), true, Ok(true)),
+        (format!("{snap}{inside}{end}"), false, Err(())),
+        (format!("{inside}{snap}{end}"), true, Err(())),
+        (format!("{snap}{end}{behind}"), true, Err(())),
+    ];
+    for (log, by_java, expected) in cases {
+        let found = is_excused(&log, by_java).map_err(|_| ());
+        if found != expected {
+            return Err(format!("{found:?}, not {expected:?}, for {log}"));
+        }
+    }
+    Ok(())
+}

@@ -1,5 +1,6 @@
 //! Trials that are not rounds: each is one question to one ensemble or two.
 
+pub mod checkers;
 pub mod failover;
 pub mod hostile;
 pub mod rejoin;

@@ -145,9 +145,6 @@ pub const STRANGERS_MAX: usize = 256;
 /// How soon one of them is answered again; a looking server asks each 200 ms.
 pub const STRANGER_ANSWER_INTERVAL_MS: i64 = 50;
 
-/// Bytes of recovered txns kept for learners: past it the oldest go, and a learner gets a snapshot.
-pub const RECENT_BYTES_MAX: usize = 64 << 20;
-
 /// What the zab thread may have asked of the storage thread: one epoch, cut or snapshot at a time,
 /// and a look into the log for each learner that is behind.
 pub const STORAGE_QUEUE_MAX: usize = 256;
@@ -164,10 +161,6 @@ pub const STREAM_PIECE_BYTES: usize = 128 << 10;
 
 /// Bytes of snapshot stream that wait for a learner's socket: past it no more are made.
 pub const STREAM_OUTBOX_BYTES_MAX: usize = 1 << 20;
-
-/// Bytes of packets that wait behind a snapshot stream for a learner that is too slow for both:
-/// past it the learner is given up, and begins anew.
-pub const STREAM_HELD_BYTES_MAX: usize = 256 << 20;
 
 /// Bytes of requests that wait for the leader's socket: past it the shards' requests wait.
 pub const LEADER_OUTBOX_BYTES_MAX: usize = 4 << 20;
@@ -224,3 +217,44 @@ pub const QUORUM_BIND_RETRY_MS: i64 = 50;
 
 /// How seldom a trouble that lasts is mentioned in the log.
 pub const COMPLAINT_INTERVAL_MS_MAX: i64 = 60_000;
+
+/// Learners connected to one leader; another is closed, and tries again.
+pub const LEARNERS_MAX: usize = 1024;
+
+/// Committed txns in memory for learners, in bytes, however many `commitLogCount` allows.
+pub const RECENT_BYTES_MAX: usize = 16 << 20;
+
+/// The same while a learner's part is read from the log: what follows it must not be forgotten.
+pub const RECENT_BYTES_HELD_MAX: usize = 64 << 20;
+
+/// Txns read from the log for one learner; one that lacks more gets a snapshot.
+pub const LOG_SYNC_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes that may wait in the socket's queue for one learner: a whole difference, and what is
+/// proposed while it is sent. Past it the learner is too slow, and its link is closed.
+pub const LEARNER_QUEUE_BYTES_MAX: usize = 256 << 20;
+
+const _: () = assert!(
+    LOG_SYNC_BYTES_MAX + RECENT_BYTES_HELD_MAX + PROPOSAL_BYTES_IN_FLIGHT_MAX
+        < LEARNER_QUEUE_BYTES_MAX,
+    "a learner that is being synced is not too slow"
+);
+
+/// Packets a learner holds while its log is cut; its socket is not read meanwhile.
+pub const PACKETS_HELD_MAX: usize = 1 << 16;
+
+/// Proposals a learner has before its leader says that it is up to date: a leader has no more
+/// outstanding.
+pub const UNLOGGED_MAX: usize = 1 << 16;
+
+/// Attempts to connect to the elected leader's quorum port, which may not be open yet: another so
+/// long after each, the last excepted. It opens within a moment, or something is wrong.
+pub const DIAL_PAUSES_MS: [i64; 6] = [10, 20, 50, 100, 100, 200];
+
+/// When a new leader begins to mind voters that still look for one: time enough for those that
+/// elected it to make up their minds.
+pub const FORSAKEN_AFTER_MS: i64 = 400;
+
+/// Proposals a learner has logged that its disk, or a commit, is behind with: past it, its leader's
+/// socket is not read.
+pub const UNAPPLIED_MAX: usize = PROPOSALS_IN_FLIGHT_MAX / 2;

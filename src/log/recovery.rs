@@ -21,7 +21,7 @@ use crate::ids::Zxid;
 use crate::limits::FINDINGS_MAX;
 use log_file::{LogFile, Step};
 
-pub use history::{Stretch, read_history};
+pub use history::{History, Stretch, read_history};
 pub use truncate::{Truncated, discard_after, truncate};
 
 /// Turns [`ReplayOptions::allow_gaps`] on.

@@ -33,6 +33,7 @@ pub(super) fn settings(config: &Config) -> Result<Settings, Fatal> {
         outstanding_max: clients.outstanding_max as usize,
         sessionless_ms: i64::from(clients.sessionless_timeout_ms),
         access: access(config)?,
+        read_only_mode: clients.read_only_mode,
         snap_count: storage.snap_count,
         snap_bytes: storage.snap_size_bytes,
         reap_interval_ms: config.tree.reap_interval_ms,

@@ -37,6 +37,8 @@ pub struct Settings {
     pub sessionless_ms: i64,
     /// Who may do what.
     pub access: AccessConfig,
+    /// Whether readers are served without a leader.
+    pub read_only_mode: bool,
     /// Txns between snapshots.
     pub snap_count: u32,
     /// Bytes of log between snapshots.

@@ -38,6 +38,30 @@ pub struct Config {
 impl Config {
     /// COMPAT: Java never uses the last counter (ZOOKEEPER-1277).
     pub const COUNTER_MAX: u32 = u32::MAX - 1;
+
+    /// An ensemble of one that has no peers, and nobody to wait for.
+    pub(super) fn standalone() -> Self {
+        Self {
+            me: ServerId(0),
+            is_observer: false,
+            quorum: Quorum::of_one(),
+            text: "".into(),
+            version: 0,
+            timing: Timing {
+                tick_ms: 0,
+                init_limit: 0,
+                sync_limit: 0,
+                connect_limit: 0,
+                interval_ms_min: 0,
+                interval_ms_max: 0,
+            },
+            recent_max: 0,
+            reads_log: false,
+            leader_serves: true,
+            counter_max: Self::COUNTER_MAX,
+            mutations: Mutations::NONE,
+        }
+    }
 }
 
 /// How long to wait for peers.

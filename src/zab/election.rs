@@ -148,6 +148,8 @@ pub struct Election {
 enum Phase {
     Looking(Looking),
     Decided(PeerState),
+    /// Between a role's end and the next election.
+    Resting,
 }
 
 impl Election {
@@ -172,6 +174,12 @@ impl Election {
         election.tell_all(out);
         election.count(now, out);
         election
+    }
+
+    /// The role has ended, and this server does not look yet: nobody is answered, and what others
+    /// say waits until it does. So nobody is told of a leader that this server has left.
+    pub fn rest(&mut self) {
+        self.phase = Phase::Resting;
     }
 
     /// The role has ended: looks again.
@@ -208,6 +216,11 @@ impl Election {
                 self.send(from, ballot, out);
             }
             Phase::Decided(_) => {}
+            // The last word of each voter is enough.
+            Phase::Resting => {
+                self.inbox.retain(|(voter, _)| *voter != from);
+                self.inbox.push_back((from, ballot));
+            }
             Phase::Looking(looking) => {
                 if is_looking && ballot.vote.round < self.round {
                     let ballot = answer(PeerState::Looking, looking.proposal());
@@ -242,7 +255,7 @@ impl Election {
     pub fn deadline(&self) -> Option<Millis> {
         match &self.phase {
             Phase::Looking(looking) => Some(looking.deadline()),
-            Phase::Decided(_) => None,
+            Phase::Decided(_) | Phase::Resting => None,
         }
     }
 
@@ -264,7 +277,7 @@ impl Election {
     /// What this server is doing.
     pub fn state(&self) -> PeerState {
         match &self.phase {
-            Phase::Looking(_) => PeerState::Looking,
+            Phase::Looking(_) | Phase::Resting => PeerState::Looking,
             Phase::Decided(state) => *state,
         }
     }
@@ -273,7 +286,7 @@ impl Election {
     pub fn vote(&self) -> Vote {
         match &self.phase {
             Phase::Looking(looking) => looking.proposal(),
-            Phase::Decided(_) => self.current,
+            Phase::Decided(_) | Phase::Resting => self.current,
         }
     }
 

@@ -1,294 +1,420 @@
-//! LEADING: propose, count acks, commit in order.
+//! LEADING: open an epoch, bring learners up to date, and broadcast.
+//!
+//! Each learner's link goes its way through [`link::Stage`]; the leader goes on as soon as a quorum
+//! of them has come far enough, and no link ever waits for another one that is slow or silent.
+//!
+//! INVARIANT: a link is told of proposals from the step on in which its sync is decided, so that
+//! nothing falls between; nothing but the sync leaves on it before `NEWLEADER`; `UPTODATE` follows
+//! a quorum of acks of `NEWLEADER`.
+//! Source: `Leader`, `LearnerHandler`.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+mod broadcast;
+mod discovery;
+mod link;
+mod sync;
+mod syncing;
+mod watch;
 
-use super::quorum::{AckSet, Quorum};
-use super::{LinkId, Output, Proposal};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use link::Membership;
+
+use super::config::Mutation;
+use super::context::Context;
+use super::life::LearnerStatus;
+use super::quorum::AckSet;
+use super::{EpochRecord, LinkId, Output, PeerFault, Proposal, Refusal, Why};
 use crate::ids::{Epoch, ServerId, Zxid};
-use crate::wire::quorum::Packet;
+use crate::limits::LEARNERS_MAX;
+use crate::wire::OpCode;
+use crate::wire::quorum::{Forwarded, LearnerInfo, PROTOCOL_VERSION, Packet};
+use broadcast::{Broadcast, Links};
+use discovery::Discovery;
+use link::{Link, Stage};
 
-/// A leader's proposals from the first uncommitted one on.
+/// One term of this server as leader.
 #[derive(Debug)]
-pub struct Leader {
-    me: ServerId,
-    quorum: Quorum,
-    /// Proposed and not committed, in zxid order.
-    outstanding: VecDeque<Outstanding>,
-    last_proposed: Zxid,
-    last_committed: Zxid,
-    /// What this server's own log has reported.
-    durable: Zxid,
-    /// Who is told of proposals and commits.
-    learners: BTreeMap<LinkId, Membership>,
-    /// Who waits for what was proposed before it asked, oldest first.
-    syncs: VecDeque<(Zxid, LinkId)>,
-}
-
-/// How a learner takes part.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Membership {
-    /// Gets proposals and commits. It came with `FOLLOWERINFO`, with or without a vote.
-    Participant,
-    /// Gets informs.
-    Observer,
-}
-
-#[derive(Debug)]
-struct Outstanding {
-    proposal: Proposal,
-    acks: AckSet,
+pub(super) struct Leader {
+    /// From before it led: what no learner may be ahead of.
+    own: (Epoch, Zxid),
+    discovery: Discovery,
+    links: Links,
+    /// Who has acked `NEWLEADER`.
+    acked: AckSet,
+    /// In which epoch it serves.
+    established: Option<Epoch>,
+    broadcast: Broadcast,
+    watch: watch::Watch,
+    /// Voters that look for a leader although this one was elected.
+    looking: BTreeSet<ServerId>,
+    /// For learners without an id.
+    next_nameless: i64,
+    /// A standalone server: it has no learners, and opens epochs by itself.
+    is_alone: bool,
 }
 
 impl Leader {
-    /// `me` as the leader of `quorum` (of itself alone, so far) whose history ends at `last`.
-    pub(super) fn new(me: ServerId, quorum: Quorum, last: Zxid) -> Self {
+    /// This server was elected; all of its log is applied, and is its history.
+    pub(super) fn new(context: &mut Context<'_>) -> Self {
+        context.out.push(Output::Listen);
+        let discovery = Discovery::new(context);
+        Self::with(discovery, context)
+    }
+
+    /// A standalone server: it leads nobody, in the epoch of its log.
+    pub(super) fn alone(context: &mut Context<'_>) -> Self {
+        let epoch = context.history.last_logged().epoch();
+        let discovery = Discovery::opened(epoch, context);
+        context.serve(epoch, true);
+        Self { established: Some(epoch), is_alone: true, ..Self::with(discovery, context) }
+    }
+
+    fn with(discovery: Discovery, context: &Context<'_>) -> Self {
+        let last = context.history.last_logged();
         Self {
-            me,
-            quorum,
-            outstanding: VecDeque::new(),
-            last_proposed: last,
-            last_committed: last,
-            durable: last,
-            learners: BTreeMap::new(),
-            syncs: VecDeque::new(),
+            own: (context.history.current(), last),
+            discovery,
+            links: BTreeMap::new(),
+            acked: AckSet::default(),
+            established: None,
+            broadcast: Broadcast::new(last),
+            watch: watch::Watch::new(context),
+            looking: BTreeSet::new(),
+            next_nameless: -1,
+            is_alone: false,
         }
     }
 
-    /// A learner gets the committed history up to `after` by a sync, and everything else from here
-    /// on. To be called in the same step as the sync is decided, so that nothing falls between.
-    ///
-    /// Source: `Leader.startForwarding`.
-    pub fn start_forwarding(
-        &mut self,
-        learner: LinkId,
-        membership: Membership,
-        out: &mut Vec<Output>,
-    ) {
-        self.learners.insert(learner, membership);
-        if membership == Membership::Participant {
-            let sent = self.outstanding.iter().map(|waiting| proposed(&waiting.proposal));
-            out.extend(sent.map(|packet| Output::Send(learner, packet)));
+    /// The zxid of the next proposal; `None` before it is established, and at the counter's end.
+    pub(super) fn next_zxid(&self, config: &super::Config) -> Option<Zxid> {
+        self.established?;
+        let last = self.broadcast.last_proposed();
+        if last.counter() < config.counter_max || (self.is_alone && last.next().is_some()) {
+            return last.next();
         }
-    }
-
-    /// A learner's connection is gone; what it has acked it has on disk.
-    pub fn stop_forwarding(&mut self, learner: LinkId) {
-        self.learners.remove(&learner);
-        self.syncs.retain(|(_, from)| *from != learner);
-    }
-
-    /// A learner's ack of one proposal.
-    ///
-    /// COMPAT: acks of an epoch's start, of what is committed, and of what was never proposed
-    /// say nothing (`Leader.processAck`).
-    pub fn on_ack(&mut self, from: ServerId, zxid: Zxid, out: &mut Vec<Output>) {
-        let found = self.outstanding.binary_search_by_key(&zxid, |waiting| waiting.proposal.zxid);
-        if let Ok(place) = found {
-            self.quorum.ack(&mut self.outstanding[place].acks, from);
-            self.commit_acked(out);
-        }
-    }
-
-    /// A learner's `sync`: answered once what is proposed by now is committed.
-    pub fn on_sync(&mut self, from: LinkId, out: &mut Vec<Output>) {
-        self.syncs.push_back((self.last_proposed, from));
-        self.answer_syncs(out);
-    }
-
-    fn answer_syncs(&mut self, out: &mut Vec<Output>) {
-        while let Some((_, from)) =
-            self.syncs.pop_front_if(|(upto, _)| *upto <= self.last_committed)
-        {
-            out.push(Output::Send(from, Packet::Sync));
-        }
-    }
-
-    /// A spent counter opens the next epoch: alone, there is nobody to agree on it with.
-    pub(super) fn next_zxid(&self) -> Zxid {
-        let Epoch(epoch) = self.last_proposed.epoch();
-        self.last_proposed.next().unwrap_or(Zxid::new(Epoch(epoch + 1), 1))
+        let Epoch(epoch) = last.epoch();
+        let is_opening = self.is_alone || config.mutations.has(Mutation::WrapCounter);
+        is_opening.then(|| Zxid::new(Epoch(epoch.saturating_add(1)), 1))
     }
 
     pub(super) const fn last_proposed(&self) -> Zxid {
-        self.last_proposed
+        self.broadcast.last_proposed()
     }
 
-    pub(super) fn outstanding(&self) -> usize {
-        self.outstanding.len()
+    pub(super) const fn established(&self) -> Option<Epoch> {
+        self.established
     }
 
-    pub(super) fn propose(&mut self, proposal: Proposal, out: &mut Vec<Output>) {
-        assert_eq!(proposal.zxid, self.next_zxid(), "zxids leave no gap");
-        self.last_proposed = proposal.zxid;
-        out.push(Output::Append(proposal.clone()));
-        for (learner, membership) in &self.learners {
-            if *membership == Membership::Participant {
-                out.push(Output::Send(*learner, proposed(&proposal)));
+    pub(super) fn pending_syncs(&self) -> usize {
+        self.broadcast.pending_syncs()
+    }
+
+    /// The learners that have introduced themselves.
+    pub(super) fn learners(&self) -> impl Iterator<Item = LearnerStatus> {
+        self.links.iter().filter_map(|(id, link)| {
+            let is_synced = matches!(link.stage, Stage::Acked | Stage::Broadcast);
+            let (link, server, membership) = (*id, link.server?, link.membership);
+            Some(LearnerStatus { link, server, membership, is_synced })
+        })
+    }
+
+    pub(super) fn propose(&mut self, proposal: &Proposal, context: &mut Context<'_>) {
+        let next = self.next_zxid(context.config);
+        assert_eq!(Some(proposal.zxid), next, "zxids leave no gap");
+        self.broadcast.propose(proposal, &mut self.links, context);
+    }
+
+    /// # Errors
+    /// The term ends: the last zxid of the epoch is committed.
+    pub(super) fn on_durable(&mut self, upto: Zxid, context: &mut Context<'_>) -> Result<(), Why> {
+        self.broadcast.on_durable(upto, &mut self.links, context);
+        self.check_counter(context)
+    }
+
+    pub(super) fn on_persisted(&mut self, what: EpochRecord, context: &mut Context<'_>) {
+        self.discovery.on_persisted(what, context);
+        self.advance(context);
+    }
+
+    pub(super) fn on_link_up(&mut self, id: LinkId, context: &mut Context<'_>) {
+        if self.links.len() >= LEARNERS_MAX {
+            return context.close(id, Why::Crowd);
+        }
+        self.links.insert(id, Link::new(context));
+    }
+
+    /// What a learner has promised or acked it has on its disk.
+    pub(super) fn on_link_down(&mut self, id: LinkId, context: &mut Context<'_>) {
+        let link = self.links.remove(&id);
+        if link.is_some_and(|link| matches!(link.stage, Stage::Reading(_))) {
+            context.history.release();
+        }
+        self.broadcast.forget(id);
+    }
+
+    fn close(&mut self, id: LinkId, why: Why, context: &mut Context<'_>) {
+        self.on_link_down(id, context);
+        context.close(id, why);
+    }
+
+    /// The term is over.
+    pub(super) fn end(&mut self, context: &mut Context<'_>) {
+        for id in std::mem::take(&mut self.links).into_keys() {
+            context.close(id, Why::NotLeading);
+        }
+        context.out.push(Output::Unlisten);
+    }
+
+    pub(super) fn on_snapshot_moved(&mut self, id: LinkId, context: &mut Context<'_>) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.heard(context);
+        }
+    }
+
+    /// Something the sessions say.
+    pub(super) fn say(&self, id: LinkId, packet: Packet, context: &mut Context<'_>) {
+        if self.links.get(&id).is_some_and(|link| link.stage == Stage::Broadcast) {
+            context.send(id, packet);
+        }
+    }
+
+    /// A packet; what has no place closes its link and nothing else.
+    ///
+    /// # Errors
+    /// The term ends: the last zxid of the epoch is committed.
+    pub(super) fn on_packet(
+        &mut self,
+        id: LinkId,
+        packet: Packet,
+        context: &mut Context<'_>,
+    ) -> Result<(), Why> {
+        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
+        link.heard(context);
+        let taken = match link.stage {
+            Stage::Connected => self.on_introduction(id, packet, context),
+            Stage::Informed => self.on_ack_epoch(id, packet, context),
+            Stage::Syncing => self.on_history_ack(id, packet, context),
+            Stage::Broadcast => self.on_broadcast(id, packet, context),
+            Stage::Acked if matches!(packet, Packet::Ping { .. } | Packet::Ack { .. }) => Ok(()),
+            stage @ (Stage::Introduced | Stage::Promised(_) | Stage::Reading(_) | Stage::Acked) => {
+                Err(unexpected(stage, packet))
+            }
+        };
+        if let Err(why) = taken {
+            self.close(id, why, context);
+        }
+        self.check_counter(context)
+    }
+
+    /// `FOLLOWERINFO` or `OBSERVERINFO`.
+    fn on_introduction(
+        &mut self,
+        id: LinkId,
+        packet: Packet,
+        context: &mut Context<'_>,
+    ) -> Result<(), Why> {
+        let (accepted, info, membership) = if let Packet::FollowerInfo { accepted, info } = packet {
+            (accepted, info, Membership::Participant)
+        } else if let Packet::ObserverInfo { accepted, info } = packet {
+            (accepted, info, Membership::Observer)
+        } else {
+            return Err(unexpected(Stage::Connected, packet));
+        };
+        check(info, context).map_err(Why::Refused)?;
+        let server = info.server.unwrap_or_else(|| self.name());
+        self.replace(server, context);
+        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
+        link.server = Some(server);
+        link.membership = membership;
+        link.enter(Stage::Introduced, context);
+        self.looking.remove(&server);
+        self.discovery.on_report(counted(server, context), accepted, context);
+        self.advance(context);
+        Ok(())
+    }
+
+    /// COMPAT: a learner without an id gets one that no server has (`LearnerHandler.run`).
+    const fn name(&mut self) -> ServerId {
+        let name = ServerId(self.next_nameless);
+        self.next_nameless -= 1;
+        name
+    }
+
+    /// A learner that has come anew has left its old link, whether that is known yet or not.
+    fn replace(&mut self, server: ServerId, context: &mut Context<'_>) {
+        let old = self.links.iter().find(|(_, link)| link.server == Some(server));
+        if let Some(old) = old.map(|(id, _)| *id) {
+            self.close(old, Why::Replaced(server), context);
+        }
+    }
+
+    /// `ACKEPOCH`.
+    fn on_ack_epoch(
+        &mut self,
+        id: LinkId,
+        packet: Packet,
+        context: &mut Context<'_>,
+    ) -> Result<(), Why> {
+        let Packet::AckEpoch { last_logged, current } = packet else {
+            return Err(unexpected(Stage::Informed, packet));
+        };
+        // Once a quorum has promised, what the leader lacks was never committed: it is cut off.
+        let is_open = !self.discovery.is_promising() || context.has(Mutation::TakeLearnerAhead);
+        let ahead = current.filter(|current| (*current, last_logged) > self.own);
+        if let Some(epoch) = ahead.filter(|_| !is_open) {
+            return Err(Why::Refused(Refusal::HistoryAhead { epoch, zxid: last_logged }));
+        }
+        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
+        link.enter(Stage::Promised(last_logged), context);
+        // One that accepted the epoch before, or has lost its data, promises nothing.
+        let promises = current.is_some() && last_logged != super::election::UNINITIALIZED;
+        if let Some(server) = link.server
+            && (promises || context.has(Mutation::CountOldPromise))
+        {
+            self.discovery.on_promise(counted(server, context), context);
+        }
+        self.advance(context);
+        Ok(())
+    }
+
+    /// The ack of `NEWLEADER`: the first packet after it, and no other.
+    fn on_history_ack(
+        &mut self,
+        id: LinkId,
+        packet: Packet,
+        context: &mut Context<'_>,
+    ) -> Result<(), Why> {
+        let Packet::Ack { zxid } = packet else {
+            return Err(unexpected(Stage::Syncing, packet));
+        };
+        let epoch = self.discovery.open().expect("nobody is synced before it is open");
+        if zxid != Zxid::new(epoch, 0) {
+            return Err(Why::Fault(PeerFault::OtherEpoch(zxid)));
+        }
+        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
+        link.enter(Stage::Acked, context);
+        if let Some(server) = link.server {
+            context.config.quorum.ack(&mut self.acked, counted(server, context));
+        }
+        self.advance(context);
+        Ok(())
+    }
+
+    fn on_broadcast(
+        &mut self,
+        id: LinkId,
+        packet: Packet,
+        context: &mut Context<'_>,
+    ) -> Result<(), Why> {
+        match packet {
+            Packet::Ack { zxid } => {
+                let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
+                link.on_ack(zxid);
+                if let Some(server) = link.server.filter(|_| zxid.counter() != 0) {
+                    self.broadcast.on_ack(server, zxid, &mut self.links, context);
+                }
+            }
+            Packet::Request(Forwarded { op, .. }) if op == OpCode::Sync as i32 => {
+                self.broadcast.on_sync(id, context);
+            }
+            Packet::Request(_) | Packet::Revalidate(_) | Packet::Ping { .. } => {
+                context.out.push(Output::Pass { link: id, packet });
+            }
+            // COMPAT: a kind that nobody has defined yet (`LearnerHandler.run`).
+            Packet::Unknown { .. } => {}
+            Packet::Proposal { .. }
+            | Packet::Commit { .. }
+            | Packet::Revalidated { .. }
+            | Packet::Sync
+            | Packet::Inform { .. }
+            | Packet::CommitAndActivate { .. }
+            | Packet::NewLeader { .. }
+            | Packet::FollowerInfo { .. }
+            | Packet::ObserverInfo { .. }
+            | Packet::UpToDate
+            | Packet::Diff { .. }
+            | Packet::Trunc { .. }
+            | Packet::Snap { .. }
+            | Packet::LeaderInfo { .. }
+            | Packet::AckEpoch { .. }
+            | Packet::InformAndActivate { .. } => return Err(unexpected(Stage::Broadcast, packet)),
+        }
+        Ok(())
+    }
+
+    /// Whatever has become possible: the epoch told, learners synced, the leader established.
+    fn advance(&mut self, context: &mut Context<'_>) {
+        let Some(epoch) = self.discovery.told() else { return };
+        for (id, link) in &mut self.links {
+            if link.stage == Stage::Introduced {
+                link.enter(Stage::Informed, context);
+                context.send(*id, Packet::LeaderInfo { epoch, protocol: PROTOCOL_VERSION });
             }
         }
-        self.outstanding.push_back(Outstanding { proposal, acks: AckSet::default() });
+        if self.discovery.open().is_none() {
+            return;
+        }
+        let promised = |link: &Link| matches!(link.stage, Stage::Promised(_));
+        let due: Vec<LinkId> =
+            self.links.iter().filter(|(_, link)| promised(link)).map(|(id, _)| *id).collect();
+        for id in due {
+            self.sync(id, None, context);
+        }
+        self.establish(epoch, context);
     }
 
-    /// The only place where this server acks its own proposals, so no ack can overtake the disk.
-    pub(super) fn on_durable(&mut self, upto: Zxid, out: &mut Vec<Output>) {
-        assert!(upto <= self.last_proposed, "the log holds only what was proposed");
-        assert!(upto >= self.durable, "the log does not shrink");
-        self.durable = upto;
-        for waiting in &mut self.outstanding {
-            if waiting.proposal.zxid > upto {
-                break;
+    /// Once a quorum has the leader's history, itself included, it serves, and whoever has it too.
+    fn establish(&mut self, epoch: Epoch, context: &mut Context<'_>) {
+        let quorum = &context.config.quorum;
+        quorum.ack(&mut self.acked, context.config.me);
+        if self.established.is_none() {
+            if !quorum.is_met(self.acked) && !context.has(Mutation::ServeUnacked) {
+                return;
             }
-            self.quorum.ack(&mut waiting.acks, self.me);
+            self.established = Some(epoch);
+            self.broadcast = Broadcast::new(Zxid::new(epoch, 0));
+            context.serve(epoch, context.config.leader_serves);
         }
-        self.commit_acked(out);
+        for (id, link) in self.links.iter_mut().filter(|(_, link)| link.stage == Stage::Acked) {
+            link.enter(Stage::Broadcast, context);
+            context.send(*id, Packet::UpToDate);
+        }
     }
 
-    fn commit_acked(&mut self, out: &mut Vec<Output>) {
-        while self.outstanding.front().is_some_and(|first| self.quorum.is_met(first.acks)) {
-            let Some(Outstanding { proposal, .. }) = self.outstanding.pop_front() else { return };
-            assert!(proposal.zxid > self.last_committed, "commits are in zxid order");
-            self.last_committed = proposal.zxid;
-            for (learner, membership) in &self.learners {
-                let packet = match membership {
-                    Membership::Participant => Packet::Commit { zxid: proposal.zxid },
-                    Membership::Observer => informed(&proposal),
-                };
-                out.push(Output::Send(*learner, packet));
-            }
-            out.push(Output::Commit(proposal));
-            self.answer_syncs(out);
+    /// Nothing is lost: the term ends once all of it is committed.
+    fn check_counter(&self, context: &Context<'_>) -> Result<(), Why> {
+        let is_spent = self.established.is_some() && self.next_zxid(context.config).is_none();
+        if is_spent && self.broadcast.is_at_rest() && context.history.unapplied() == 0 {
+            return Err(Why::SpentCounter(self.broadcast.last_proposed()));
         }
+        Ok(())
     }
 }
 
-fn proposed(Proposal { zxid, record }: &Proposal) -> Packet {
-    Packet::Proposal { zxid: *zxid, record: Arc::clone(record) }
+fn unexpected(stage: Stage, packet: Packet) -> Why {
+    Why::Fault(PeerFault::Unexpected { state: stage.name(), packet })
 }
 
-fn informed(Proposal { zxid, record }: &Proposal) -> Packet {
-    Packet::Inform { zxid: *zxid, record: Arc::clone(record) }
+fn check(info: LearnerInfo, context: &Context<'_>) -> Result<(), Refusal> {
+    let protocol = info.protocol.unwrap_or(0);
+    if protocol < PROTOCOL_VERSION {
+        return Err(Refusal::Protocol(protocol));
+    }
+    if let Some(version) = info.config_version.filter(|it| *it > context.config.version) {
+        return Err(Refusal::ConfigAhead(version));
+    }
+    match info.server {
+        Some(server) if server == context.config.me => Err(Refusal::MyId(server)),
+        Some(_) | None => Ok(()),
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::{Input, Rule, Zab};
-    use super::*;
-    use crate::ids::Millis;
-
-    const NOW: Millis = Millis(0);
-
-    fn proposal(zxid: i64) -> Proposal {
-        Proposal { zxid: Zxid(zxid), record: [0u8; 4].into() }
+/// As whom a learner counts: as itself.
+fn counted(server: ServerId, context: &Context<'_>) -> ServerId {
+    let quorum = &context.config.quorum;
+    if context.has(Mutation::CountObservers) && !quorum.is_voter(server) {
+        let another = quorum.voters().into_iter().find(|voter| *voter != context.config.me);
+        return another.unwrap_or(server);
     }
-
-    #[test]
-    fn nothing_is_committed_before_it_is_durable() {
-        let mut zab = Zab::standalone(Zxid(4), &mut Vec::new());
-        let mut out = Vec::new();
-        for zxid in 5..=7 {
-            assert_eq!(zab.next_zxid().unwrap(), Zxid(zxid));
-            zab.step(NOW, Input::Propose(proposal(zxid)), &mut out);
-        }
-        assert_eq!(out, (5..=7).map(|zxid| Output::Append(proposal(zxid))).collect::<Vec<_>>());
-        out.clear();
-        zab.step(NOW, Input::Durable(Zxid(4)), &mut out);
-        assert_eq!(out, []);
-        zab.step(NOW, Input::Durable(Zxid(6)), &mut out);
-        assert_eq!(out, [Output::Commit(proposal(5)), Output::Commit(proposal(6))]);
-        assert_eq!(zab.outstanding(), 1);
-    }
-
-    /// A leader of 1, 2, 3 and 4 that has proposed 5 to 7, with 1 as a follower and 9 observing.
-    fn ensemble() -> (Leader, Vec<Output>) {
-        let quorum = Quorum::new(Rule::majority((1..=4).map(ServerId)).unwrap());
-        let mut leader = Leader::new(ServerId(3), quorum, Zxid(4));
-        let mut out = Vec::new();
-        leader.start_forwarding(LinkId(1), Membership::Participant, &mut out);
-        leader.start_forwarding(LinkId(9), Membership::Observer, &mut out);
-        for zxid in 5..=7 {
-            leader.propose(proposal(zxid), &mut out);
-            let sent = Output::Send(LinkId(1), proposed(&proposal(zxid)));
-            assert_eq!(std::mem::take(&mut out), [Output::Append(proposal(zxid)), sent]);
-        }
-        (leader, out)
-    }
-
-    fn committed(zxid: i64, followers: &[u64]) -> Vec<Output> {
-        let told = |id: &u64| Output::Send(LinkId(*id), Packet::Commit { zxid: Zxid(zxid) });
-        let mut out: Vec<_> = followers.iter().map(told).collect();
-        out.push(Output::Send(LinkId(9), informed(&proposal(zxid))));
-        out.push(Output::Commit(proposal(zxid)));
-        out
-    }
-
-    #[test]
-    fn a_quorum_of_disks_commits_in_order_and_each_ack_is_of_one_proposal() {
-        let (mut leader, mut out) = ensemble();
-        leader.start_forwarding(LinkId(2), Membership::Participant, &mut out);
-        let caught_up = |zxid| Output::Send(LinkId(2), proposed(&proposal(zxid)));
-        assert_eq!(std::mem::take(&mut out), [5, 6, 7].map(caught_up), "what is outstanding");
-        leader.on_durable(Zxid(6), &mut out);
-        leader.on_ack(ServerId(2), Zxid(6), &mut out);
-        for (from, zxid) in [(1, 6), (1, 6), (9, 5), (99, 5), (1, 0), (1, 4), (1, 8)] {
-            leader.on_ack(ServerId(from), Zxid(zxid), &mut out);
-        }
-        assert_eq!(out, [], "6 has a quorum, and 5 has not");
-        leader.on_ack(ServerId(1), Zxid(5), &mut out);
-        assert_eq!(out, [], "half of four voters");
-        leader.on_ack(ServerId(2), Zxid(5), &mut out);
-        assert_eq!(out, [committed(5, &[1, 2]), committed(6, &[1, 2])].concat());
-        out.clear();
-        leader.on_ack(ServerId(1), Zxid(7), &mut out);
-        leader.stop_forwarding(LinkId(1));
-        leader.on_ack(ServerId(2), Zxid(7), &mut out);
-        assert_eq!(out, [], "the leader's own disk has not");
-        leader.on_durable(Zxid(7), &mut out);
-        assert_eq!(out, committed(7, &[2]), "what a learner had on disk still counts");
-    }
-
-    #[test]
-    fn a_sync_waits_for_what_was_proposed_before_it() {
-        let (mut leader, mut out) = ensemble();
-        leader.on_sync(LinkId(1), &mut out);
-        leader.on_sync(LinkId(9), &mut out);
-        leader.stop_forwarding(LinkId(9));
-        leader.on_durable(Zxid(7), &mut out);
-        for (zxid, is_answered) in [(5, false), (6, false), (7, true)] {
-            for from in [1, 2] {
-                leader.on_ack(ServerId(from), Zxid(zxid), &mut out);
-            }
-            let answer = Output::Send(LinkId(1), Packet::Sync);
-            assert_eq!(out.contains(&answer), is_answered, "{zxid}");
-        }
-        out.clear();
-        leader.on_sync(LinkId(1), &mut out);
-        assert_eq!(out, [Output::Send(LinkId(1), Packet::Sync)], "nothing is outstanding");
-    }
-
-    #[test]
-    fn a_spent_counter_opens_the_next_epoch() {
-        let zab = Zab::standalone(Zxid::new(Epoch(0), u32::MAX), &mut Vec::new());
-        assert_eq!(zab.next_zxid().unwrap(), Zxid::new(Epoch(1), 1));
-    }
-
-    #[test]
-    #[should_panic(expected = "zxids leave no gap")]
-    fn a_gap_is_a_bug() {
-        Zab::standalone(Zxid(4), &mut Vec::new()).step(
-            NOW,
-            Input::Propose(proposal(6)),
-            &mut Vec::new(),
-        );
-    }
-
-    #[test]
-    #[should_panic(expected = "only what was proposed")]
-    fn the_log_cannot_know_more_than_it_was_given() {
-        Zab::standalone(Zxid(4), &mut Vec::new()).step(
-            NOW,
-            Input::Durable(Zxid(5)),
-            &mut Vec::new(),
-        );
-    }
+    server
 }

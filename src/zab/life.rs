@@ -1,42 +1,70 @@
 //! One server's life: the role it has, and what becomes of each input in it.
 
 use super::config::{Config, Standing};
-use super::election::{Election, History, Rules};
+use super::context::Context;
+use super::election::{self, Ballot, Election, Rules};
+use super::history::History;
 use super::leader::Leader;
-use super::quorum::Quorum;
-use super::{Input, Output, Proposal, election};
+use super::learner::Learner;
+use super::{Input, LinkId, Membership, Output, Proposal, Why};
 use crate::ids::{Epoch, Millis, ServerId, Zxid};
+use crate::limits::UNAPPLIED_MAX;
 use crate::wire::election::{PeerState, Vote};
 
 /// One server's part in the protocol, for its whole life.
 #[derive(Debug)]
 pub struct Zab {
+    config: Config,
+    history: History,
     /// A standalone server has none.
     election: Option<Election>,
     role: Role,
+    /// What the election put out in this step; empty between steps.
+    elected: Vec<election::Output>,
 }
 
 #[derive(Debug)]
 enum Role {
+    /// The last role has ended, and the disk still owes an answer.
+    Settling,
     Looking,
     Leading(Box<Leader>),
+    Learning(Box<Learner>),
+}
+
+/// A learner, as its leader sees it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LearnerStatus {
+    /// Its connection.
+    pub link: LinkId,
+    /// Who it is.
+    pub server: ServerId,
+    /// How it takes part.
+    pub membership: Membership,
+    /// Whether it has acked the leader's history.
+    pub is_synced: bool,
 }
 
 impl Zab {
     /// An ensemble of one, whose log ends at `last`: it leads from the start, in the epoch of its
     /// log, and neither votes nor knows of epochs' files.
     pub fn standalone(last: Zxid, out: &mut Vec<Output>) -> Self {
-        out.push(Output::Serve { epoch: last.epoch(), to_clients: true });
-        let leader = Leader::new(ServerId(0), Quorum::of_one(), last);
-        Self { election: None, role: Role::Leading(Box::new(leader)) }
+        let config = Config::standalone();
+        let epoch = last.epoch();
+        let standing = Standing { accepted: epoch, current: epoch, last_logged: last };
+        let mut zab = Self::with(config, standing, Vec::new(), None);
+        let mut context = zab.context(Millis(0), out);
+        let leader = Leader::alone(&mut context);
+        zab.role = Role::Leading(Box::new(leader));
+        zab
     }
 
     /// A member of an ensemble that starts, and looks for a leader. All of its log is durable and
     /// applied; `recent` is the end of it, ascending and without a gap.
     pub fn new(
-        config: &Config,
+        config: Config,
         standing: Standing,
-        _recent: Vec<Proposal>,
+        recent: Vec<Proposal>,
         now: Millis,
         out: &mut Vec<Output>,
     ) -> Self {
@@ -48,11 +76,29 @@ impl Zab {
             interval_ms_max: config.timing.interval_ms_max,
             mutations: config.mutations,
         };
-        let history = History { last_logged: standing.last_logged, epoch: standing.current };
+        let of_election =
+            election::History { last_logged: standing.last_logged, epoch: standing.current };
         let mut elected = Vec::new();
-        let election = Election::new(rules, history, now, &mut elected);
-        out.extend(elected.into_iter().map(Output::Election));
-        Self { election: Some(election), role: Role::Looking }
+        let election = Election::new(rules, of_election, now, &mut elected);
+        let mut zab = Self::with(config, standing, recent, Some(election));
+        zab.elected = elected;
+        zab.follow_election(now, out);
+        zab
+    }
+
+    fn with(
+        config: Config,
+        standing: Standing,
+        recent: Vec<Proposal>,
+        election: Option<Election>,
+    ) -> Self {
+        let history = History::new(standing, recent, config.recent_max, config.mutations);
+        Self { config, history, election, role: Role::Looking, elected: Vec::new() }
+    }
+
+    fn context<'a>(&'a mut self, now: Millis, out: &'a mut Vec<Output>) -> Context<'a> {
+        let Self { config, history, .. } = self;
+        Context { config, history, now, out, established: None }
     }
 
     /// Takes one input; appends what it asks for to `out`.
@@ -61,36 +107,148 @@ impl Zab {
     /// If a proposal's zxid is not the next one, or the disk reports what it was not asked for:
     /// bugs of the caller, after which no order could be promised.
     pub fn step(&mut self, now: Millis, input: Input, out: &mut Vec<Output>) {
-        match (&mut self.role, input) {
-            (Role::Leading(leader), Input::Propose(proposal)) => leader.propose(proposal, out),
-            (Role::Leading(leader), Input::Durable(upto)) => leader.on_durable(upto, out),
-            (Role::Looking | Role::Leading(_), input) => self.elect(now, &input, out),
+        match input {
+            Input::ElectionUp(peer) => {
+                if let Some(election) = &mut self.election {
+                    election.on_connected(peer, &mut self.elected);
+                }
+            }
+            Input::ElectionDown(peer) => {
+                if let Some(election) = &mut self.election {
+                    election.on_disconnected(peer);
+                }
+            }
+            Input::Notified { from, ballot } => self.on_notified(from, ballot, now, out),
+            Input::Time => {
+                if let Some(election) = &mut self.election {
+                    election.on_time(now, &mut self.elected);
+                }
+                self.play(now, Input::Time, out);
+            }
+            input @ (Input::LinkUp(_)
+            | Input::LeaderUp(_)
+            | Input::LeaderUnreachable
+            | Input::LinkDown(_)
+            | Input::Packet { .. }
+            | Input::SnapshotMoved(_)
+            | Input::Durable(_)
+            | Input::Persisted(_)
+            | Input::Rebuilt { .. }
+            | Input::NotRebuilt
+            | Input::LogRead { .. }
+            | Input::Propose(_)
+            | Input::Say { .. }) => self.play(now, input, out),
+        }
+        self.settle(now, out);
+        self.follow_election(now, out);
+    }
+
+    fn on_notified(&mut self, from: ServerId, ballot: Ballot, now: Millis, out: &mut Vec<Output>) {
+        let Some(election) = &mut self.election else { return };
+        election.on_notification(from, ballot, now, &mut self.elected);
+        let looks = ballot.state == PeerState::Looking
+            && ballot.vote.round >= election.round()
+            && self.config.quorum.is_voter(from);
+        let Self { role, config, history, .. } = self;
+        if let Role::Leading(leader) = role
+            && looks
+        {
+            let context = Context { config, history, now, out, established: None };
+            let ended = leader.on_looking(from, &context);
+            self.leave_if(ended, now, out);
         }
     }
 
-    fn elect(&mut self, now: Millis, input: &Input, out: &mut Vec<Output>) {
-        let Some(election) = &mut self.election else { return };
-        let mut elected: Vec<election::Output> = Vec::new();
-        if let Input::Notified { from, ballot } = *input {
-            election.on_notification(from, ballot, now, &mut elected);
-        } else if let Input::ElectionUp(peer) = *input {
-            election.on_connected(peer, &mut elected);
-        } else if let Input::ElectionDown(peer) = *input {
-            election.on_disconnected(peer);
-        } else if *input == Input::Time {
-            election.on_time(now, &mut elected);
+    /// Gives an input to the role.
+    fn play(&mut self, now: Millis, input: Input, out: &mut Vec<Output>) {
+        let Self { role, config, history, .. } = self;
+        let mut context = Context { config, history, now, out, established: None };
+        let played = match role {
+            Role::Leading(leader) => lead(leader, input, &mut context),
+            Role::Learning(learner) => learn(learner, input, &mut context),
+            Role::Looking | Role::Settling => {
+                rest(&input, &mut context);
+                Ok(())
+            }
+        };
+        if let Some(epoch) = context.established
+            && let Some(election) = &mut self.election
+        {
+            election.establish(epoch);
         }
-        out.extend(elected.into_iter().map(Output::Election));
+        self.leave_if(played, now, out);
+    }
+
+    /// Ends the role, if it has come to its end.
+    fn leave_if(&mut self, played: Result<(), Why>, now: Millis, out: &mut Vec<Output>) {
+        let Err(why) = played else { return };
+        out.push(Output::Rest(why.clone()));
+        let role = std::mem::replace(&mut self.role, Role::Settling);
+        let mut context = self.context(now, out);
+        match role {
+            Role::Leading(mut leader) => leader.end(&mut context),
+            Role::Learning(learner) => learner.end(&why, &mut context),
+            Role::Looking | Role::Settling => unreachable!("these have no end of their own"),
+        }
+        if let Some(election) = &mut self.election {
+            election.rest();
+        }
+    }
+
+    /// Looks again, once the disk has everything.
+    fn settle(&mut self, now: Millis, out: &mut Vec<Output>) {
+        if !matches!(self.role, Role::Settling) || !self.history.is_settled() {
+            return;
+        }
+        self.history.settle(out);
+        self.role = Role::Looking;
+        let history = election::History {
+            last_logged: self.history.last_logged(),
+            epoch: self.history.current(),
+        };
+        if let Some(election) = &mut self.election {
+            election.look(history, now, &mut self.elected);
+        }
+    }
+
+    /// Passes on what the election put out; begins a role if it is decided.
+    fn follow_election(&mut self, now: Millis, out: &mut Vec<Output>) {
+        let mut decided = None;
+        for output in self.elected.drain(..) {
+            if let election::Output::Decided { state, vote } = output {
+                decided = Some((state, vote));
+            }
+            out.push(Output::Election(output));
+        }
+        let Some((state, vote)) = decided else { return };
+        assert!(matches!(self.role, Role::Looking), "only who looks can be elected");
+        let mut context = self.context(now, out);
+        self.role = if state == PeerState::Leading {
+            Role::Leading(Box::new(Leader::new(&mut context)))
+        } else {
+            Role::Learning(Box::new(Learner::new(vote.leader, &mut context)))
+        };
     }
 
     /// When [`Input::Time`] is due; `None` as long as nothing is waited for.
     pub fn deadline(&self) -> Option<Millis> {
-        self.election.as_ref().and_then(Election::deadline)
+        let of_election = self.election.as_ref().and_then(Election::deadline);
+        let of_role = match &self.role {
+            Role::Leading(leader) => leader.deadline(),
+            Role::Learning(learner) => learner.deadline(),
+            Role::Looking | Role::Settling => None,
+        };
+        of_election.into_iter().chain(of_role).min()
     }
 
     /// What this server is doing.
     pub fn state(&self) -> PeerState {
-        self.election.as_ref().map_or(PeerState::Leading, Election::state)
+        match &self.role {
+            Role::Leading(_) => PeerState::Leading,
+            Role::Learning(_) if self.config.is_observer => PeerState::Observing,
+            Role::Learning(_) => PeerState::Following,
+            Role::Looking | Role::Settling => PeerState::Looking,
+        }
     }
 
     /// Its vote; a standalone server has none.
@@ -100,38 +258,175 @@ impl Zab {
 
     /// The epoch it serves in; `None` while it does not serve.
     pub fn epoch(&self) -> Option<Epoch> {
-        self.next_zxid().map(Zxid::epoch)
+        match &self.role {
+            Role::Leading(leader) => leader.established(),
+            Role::Learning(learner) => learner.established(),
+            Role::Looking | Role::Settling => None,
+        }
+    }
+
+    /// Whom it follows, or is about to.
+    pub fn leader(&self) -> Option<ServerId> {
+        match &self.role {
+            Role::Leading(_) => Some(self.config.me),
+            Role::Learning(learner) => Some(learner.leader()),
+            Role::Looking | Role::Settling => None,
+        }
+    }
+
+    /// The link to the leader, at a learner that is connected.
+    pub fn leader_link(&self) -> Option<LinkId> {
+        match &self.role {
+            Role::Learning(learner) => learner.link_id(),
+            Role::Leading(_) | Role::Looking | Role::Settling => None,
+        }
     }
 
     /// The zxid that the next proposal must have; `None` if this server proposes nothing: it does
     /// not lead, is not established, or its counter is spent.
     pub fn next_zxid(&self) -> Option<Zxid> {
         match &self.role {
-            Role::Leading(leader) => Some(leader.next_zxid()),
-            Role::Looking => None,
+            Role::Leading(leader) => leader.next_zxid(&self.config),
+            Role::Learning(_) | Role::Looking | Role::Settling => None,
         }
     }
 
-    /// The last proposal's zxid.
+    /// The last proposal's zxid; at a learner the last it has logged.
     pub fn last_proposed(&self) -> Zxid {
         match &self.role {
             Role::Leading(leader) => leader.last_proposed(),
-            Role::Looking => Zxid::ZERO,
+            Role::Learning(_) | Role::Looking | Role::Settling => self.history.last_logged(),
         }
     }
 
-    /// How many proposals were appended and are not committed, or not yet durable: what the log's
-    /// queue has to have room for.
+    /// How many proposals were appended and not yet given out as commits: what the log's queue has
+    /// to have room for.
     pub fn outstanding(&self) -> usize {
+        self.history.unapplied()
+    }
+
+    /// The epochs on this server's disk, and the end of its log.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            accepted: self.history.accepted(),
+            current: self.history.current(),
+            last_logged: self.history.last_logged(),
+        }
+    }
+
+    /// The learners of this leader that have introduced themselves.
+    pub fn learners(&self) -> Vec<LearnerStatus> {
         match &self.role {
-            Role::Leading(leader) => leader.outstanding(),
-            Role::Looking => 0,
+            Role::Leading(leader) => leader.learners().collect(),
+            Role::Learning(_) | Role::Looking | Role::Settling => Vec::new(),
+        }
+    }
+
+    /// How many learners' `sync`s wait for what was proposed before them.
+    pub fn pending_syncs(&self) -> usize {
+        match &self.role {
+            Role::Leading(leader) => leader.pending_syncs(),
+            Role::Learning(_) | Role::Looking | Role::Settling => 0,
         }
     }
 
     /// Whether a learner takes another packet of its leader's: not while its tree is rebuilt, or
-    /// its disk is far behind. Its socket is not read until then.
+    /// its disk is far behind. Its socket is not read until then; what was read already may come.
     pub fn is_reading(&self) -> bool {
-        true
+        match &self.role {
+            Role::Learning(learner) => {
+                !learner.is_rebuilding() && self.history.unapplied() < UNAPPLIED_MAX
+            }
+            Role::Leading(_) | Role::Looking | Role::Settling => true,
+        }
     }
+}
+
+fn lead(leader: &mut Leader, input: Input, context: &mut Context<'_>) -> Result<(), Why> {
+    match input {
+        Input::Propose(proposal) => leader.propose(&proposal, context),
+        Input::Durable(upto) => leader.on_durable(upto, context)?,
+        Input::Packet { link, packet } => leader.on_packet(link, packet, context)?,
+        Input::Say { link, packet } => leader.say(link, packet, context),
+        Input::Time => leader.on_time(context)?,
+        Input::LinkUp(link) => leader.on_link_up(link, context),
+        Input::LinkDown(link) => leader.on_link_down(link, context),
+        Input::SnapshotMoved(link) => leader.on_snapshot_moved(link, context),
+        Input::LogRead { link, history } => leader.on_log_read(link, history, context),
+        Input::Persisted(what) => {
+            context.history.persisted(what);
+            leader.on_persisted(what, context);
+        }
+        Input::LeaderUp(link) => context.close(link, Why::LeftLeader),
+        Input::LeaderUnreachable
+        | Input::Rebuilt { .. }
+        | Input::NotRebuilt
+        | Input::Notified { .. }
+        | Input::ElectionUp(_)
+        | Input::ElectionDown(_) => unexpected(&input),
+    }
+    Ok(())
+}
+
+fn learn(learner: &mut Learner, input: Input, context: &mut Context<'_>) -> Result<(), Why> {
+    match input {
+        Input::Packet { link, packet } => learner.on_packet(link, packet, context)?,
+        Input::Durable(upto) => learner.on_durable(upto, context),
+        Input::Say { link, packet } => learner.say(link, packet, context),
+        Input::Time => learner.on_time(context)?,
+        Input::LeaderUp(link) => learner.on_leader_up(link, context),
+        Input::LeaderUnreachable => learner.on_unreachable(context)?,
+        Input::LinkDown(link) => learner.on_link_down(link)?,
+        Input::SnapshotMoved(link) => learner.on_snapshot_moved(link, context),
+        Input::Persisted(what) => {
+            context.history.persisted(what);
+            learner.on_persisted(what, context);
+        }
+        Input::Rebuilt { last } => {
+            context.history.rebuilt(last);
+            learner.on_rebuilt(last, context)?;
+        }
+        Input::NotRebuilt => {
+            context.history.not_rebuilt();
+            return Err(Why::BadSnapshot);
+        }
+        Input::LinkUp(link) => context.close(link, Why::NotLeading),
+        // Read for a learner of an earlier term.
+        Input::LogRead { .. } => {}
+        Input::Propose(_)
+        | Input::Notified { .. }
+        | Input::ElectionUp(_)
+        | Input::ElectionDown(_) => unexpected(&input),
+    }
+    Ok(())
+}
+
+/// Between two roles: the disk's answers still count, and nobody is connected.
+fn rest(input: &Input, context: &mut Context<'_>) {
+    match *input {
+        Input::Durable(upto) => {
+            context.history.flushed(upto);
+            context.history.apply(context.out);
+        }
+        Input::Persisted(what) => context.history.persisted(what),
+        Input::Rebuilt { last } => context.history.rebuilt(last),
+        Input::NotRebuilt => context.history.not_rebuilt(),
+        Input::LinkUp(link) => context.close(link, Why::NotLeading),
+        Input::LeaderUp(link) => context.close(link, Why::LeftLeader),
+        Input::Time
+        | Input::LeaderUnreachable
+        | Input::LinkDown(_)
+        | Input::Packet { .. }
+        | Input::SnapshotMoved(_)
+        | Input::LogRead { .. }
+        | Input::Say { .. } => {}
+        Input::Propose(_)
+        | Input::Notified { .. }
+        | Input::ElectionUp(_)
+        | Input::ElectionDown(_) => unexpected(input),
+    }
+}
+
+fn unexpected(input: &Input) -> ! {
+    panic!("nobody asked for {input:?}")
 }

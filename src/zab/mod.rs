@@ -16,20 +16,20 @@
 #![forbid(unsafe_code)]
 
 mod config;
-pub mod discovery;
+mod context;
 pub mod election;
+mod history;
 mod leader;
-pub mod learner;
+mod learner;
 mod life;
 mod quorum;
-pub mod sync;
 mod why;
 
 use std::sync::Arc;
 
 pub use config::{Config, Mutation, Mutations, Standing, Timing};
-pub use leader::{Leader, Membership};
-pub use life::Zab;
+pub use leader::Membership;
+pub use life::{LearnerStatus, Zab};
 pub use quorum::{AckSet, Quorum, Rule, RuleError, VOTERS_MAX};
 pub use why::{PeerFault, Refusal, Why};
 

@@ -20,6 +20,8 @@ use ringkeeper::wire::election::{PeerState, Vote};
 use ringkeeper::zab::election::{Ballot, Election, History, Output, Rules};
 use ringkeeper::zab::{Mutations, Quorum, Rule};
 
+use crate::words::{Words, number};
+
 const LATENCY_MS: i64 = 1;
 
 #[derive(Default)]
@@ -43,38 +45,8 @@ enum Event {
     Connect(ServerId, ServerId),
 }
 
-/// A command's words: those of the form `key=value` apart.
-struct Words<'a> {
-    plain: Vec<&'a str>,
-    keys: BTreeMap<&'a str, &'a str>,
-}
-
-impl<'a> Words<'a> {
-    fn new(line: &'a str) -> Self {
-        let (keyed, plain): (Vec<_>, Vec<_>) =
-            line.split_whitespace().partition(|word| word.contains('='));
-        Self { plain, keys: keyed.iter().filter_map(|word| word.split_once('=')).collect() }
-    }
-
-    fn number(&self, key: &str) -> i64 {
-        self.keys.get(key).map_or(0, |text| number(text))
-    }
-
-    fn server(&self, place: usize) -> ServerId {
-        ServerId(number(self.plain[place]))
-    }
-
-    fn history(&self) -> History {
-        History { last_logged: Zxid(self.number("zxid")), epoch: Epoch(self.number("epoch")) }
-    }
-}
-
-fn number(text: &str) -> i64 {
-    let number = match text.strip_prefix("0x") {
-        Some(hex) => i64::from_str_radix(hex, 16),
-        None => text.parse(),
-    };
-    number.unwrap_or_else(|_| panic!("{text:?} is no number"))
+fn history(words: &Words<'_>) -> History {
+    History { last_logged: Zxid(words.number("zxid")), epoch: Epoch(words.number("epoch")) }
 }
 
 fn pair(one: ServerId, other: ServerId) -> (ServerId, ServerId) {
@@ -90,9 +62,9 @@ impl Cluster {
         let words = Words::new(line);
         match words.plain[0] {
             "cluster" => self.set_up(&words),
-            "start" => self.start(words.server(1), words.history()),
+            "start" => self.start(words.server(1), history(&words)),
             "look" => self.with(words.server(1), |election, now, out| {
-                election.look(words.history(), now, out);
+                election.look(history(&words), now, out);
             }),
             "stop" => self.stop(words.server(1)),
             "cut" => {
@@ -117,13 +89,12 @@ impl Cluster {
 
     fn set_up(&mut self, words: &Words<'_>) {
         self.voters = (1..words.plain.len()).map(|place| words.server(place)).collect();
-        let list = |key| words.keys.get(key).into_iter().flat_map(|list| list.split(','));
-        self.observers = list("observers").map(|id| ServerId(number(id))).collect();
+        self.observers = words.list("observers").map(|id| ServerId(number(id))).collect();
         let weight = |text: &str| {
             let (id, weight) = text.split_once(':').expect("id:weight");
             (ServerId(number(id)), weight.parse().expect("a weight"))
         };
-        self.weights = list("weights").map(weight).collect();
+        self.weights = words.list("weights").map(weight).collect();
     }
 
     fn rules(&self, me: ServerId) -> Rules {

@@ -22,7 +22,10 @@ pub struct Stretch {
     pub bytes_max: usize,
 }
 
-/// The records of a stretch, ascending; `None` if the log does not reach back so far, or not up to
+/// Records with their zxids, ascending.
+pub type History = Vec<(Zxid, Box<[u8]>)>;
+
+/// The records of a stretch; `None` if the log does not reach back so far, or not up to
 /// its end, has a gap, or holds more than was to be read.
 ///
 /// # Errors
@@ -30,8 +33,8 @@ pub struct Stretch {
 pub fn read_history(
     log_dir: &Path,
     stretch: &Stretch,
-) -> Result<Option<Vec<(Zxid, Box<[u8]>)>>, Error> {
-    let mut found: Vec<(Zxid, Box<[u8]>)> = Vec::new();
+) -> Result<Option<History>, Error> {
+    let mut found = History::new();
     let mut bytes = 0;
     for named in needed(names::list(log_dir, LOG)?, stretch.from) {
         let mut file = LogFile::open(named)?;

@@ -75,6 +75,9 @@ impl Desk<'_> {
             return self.turn_away(header);
         };
         match lane {
+            Lane::Write if self.is_read_only() => {
+                self.refuse_write(header.xid, op, bytes)
+            }
             Lane::Write | Lane::Close => self.pass_on(header.xid, op, lane, body, bytes),
             Lane::Read if self.client.stream == Stream::Broken => Verdict::Answered(bytes),
             Lane::Read | Lane::Aside | Lane::Foreign => {
@@ -91,12 +94,27 @@ impl Desk<'_> {
         }
     }
 
+    fn is_read_only(&self) -> bool {
+        self.shared.service.now() == Service::ReadOnly
+    }
+
+    /// COMPAT: in its turn, with the last zxid (`ReadOnlyRequestProcessor`).
+    fn refuse_write(&mut self, xid: Xid, op: OpCode, bytes: usize) -> Verdict {
+        if self.client.order.admit(Lane::Read) != Admission::Serve {
+            return Verdict::Wait;
+        }
+        self.client.tally.received += 1;
+        self.recorder.packets_received(1);
+        response::empty(self.replies, xid, self.tree.last_zxid(), ErrorCode::NotReadOnly);
+        self.replied(op, xid, bytes)
+    }
+
     /// A server that has a leader asks it for a sync as for a write.
     fn lane(&self, op: OpCode) -> Lane {
-        match op {
-            OpCode::Sync if self.shared.service.now() != Service::Ordering => Lane::Write,
-            op => order::lane(op),
+        if op == OpCode::Sync && self.shared.service.now() != Service::Ordering {
+            return Lane::Write;
         }
+        order::lane(op)
     }
 
     fn is_admitted(&self) -> bool {
@@ -125,8 +143,11 @@ impl Desk<'_> {
         }
         let record = &body[RequestHeader::BYTES..];
         let decoded = Request::decode(op, &mut Reader::new(record));
-        if let Some(error) = decoded.as_ref().err().filter(|error| !takes_zxid(op, **error)) {
+        let is_ordered_here = self.shared.service.now() == Service::Ordering;
+        let is_ours = |error: &&DecodeError| !(is_ordered_here && takes_zxid(op, **error));
+        if let Some(error) = decoded.as_ref().err().filter(is_ours) {
             // COMPAT: answered here, in its turn, and takes no zxid (`PrepRequestProcessor`, 3.9).
+            // A leader is never sent what cannot be decoded: a Java one would order nothing more.
             if self.client.order.admit(Lane::Read) != Admission::Serve {
                 return Verdict::Wait;
             }

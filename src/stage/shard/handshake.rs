@@ -18,12 +18,11 @@ use crate::wire::{Writer, frame};
 /// (`ZooKeeperServer.processConnectRequest`).
 fn turned_away(service: Service, request: &ConnectRequest<'_>) -> Option<&'static str> {
     match service {
-        Service::Ordering | Service::Forwarding => None,
         Service::Resting => Some("refused: this server is not currently serving requests"),
         Service::ReadOnly if request.read_only != Some(true) => {
             Some("refused: this server is read-only, and the client is not")
         }
-        Service::ReadOnly => None,
+        Service::Ordering | Service::Forwarding | Service::ReadOnly => None,
     }
 }
 

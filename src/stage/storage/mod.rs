@@ -91,6 +91,9 @@ pub struct Parts {
 }
 
 /// Runs until nobody can ask any more, or until the disk fails, which ends the process.
+///
+/// # Panics
+/// If more was asked than there is room to answer: a bug of who asks.
 pub fn run(parts: &Parts) {
     for ask in &parts.asks {
         match parts.answer(ask) {

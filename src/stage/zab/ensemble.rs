@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use super::ZabStage;
@@ -51,8 +52,7 @@ pub(super) struct Acquaintance {
 
 /// See the module.
 pub(super) struct Member {
-    pub(super) me: ServerId,
-    pub(super) is_observer: bool,
+    me: ServerId,
     pub(super) peers: Peers,
     /// What peers did and nobody has heard yet.
     pub(super) events: Vec<PeerEvent>,
@@ -61,8 +61,10 @@ pub(super) struct Member {
     pub(super) storage: SyncSender<StorageAsk>,
     answers: Receiver<StorageAnswer>,
     /// The members' text, as notifications carry it.
-    text: std::sync::Arc<str>,
+    text: Arc<str>,
     version: i64,
+    /// What the last election came to.
+    pub(super) decided: PeerState,
     /// The link to the leader, of a learner.
     pub(super) leader: Option<LinkId>,
     pub(super) links: BTreeMap<LinkId, Acquaintance>,
@@ -70,7 +72,7 @@ pub(super) struct Member {
     pub(super) incoming: Option<Incoming>,
     log_reads: usize,
     /// Since it last said that it looks for a leader.
-    looking_since: Option<Millis>,
+    pub(super) looking_since: Option<Millis>,
     pub(super) serving_since: Millis,
     pub(super) epoch: Epoch,
     /// Bytes of the last, the least and the greatest proposal; -1 before the first.
@@ -100,17 +102,18 @@ impl Member {
     ) -> (Self, Zab) {
         let mut peers = Peers::new(parts.peers, reactor);
         peers.listen_election();
-        let zab = Zab::new(&parts.zab, parts.standing, parts.recent, now, out);
+        let (me, text, version) = (parts.zab.me, Arc::clone(&parts.zab.text), parts.zab.version);
+        let zab = Zab::new(parts.zab, parts.standing, parts.recent, now, out);
         let member = Self {
-            me: parts.zab.me,
-            is_observer: parts.zab.is_observer,
+            me,
             peers,
             events: Vec::new(),
             on_links: VecDeque::new(),
             storage: parts.storage,
             answers: parts.answers,
-            text: parts.zab.text,
-            version: parts.zab.version,
+            text,
+            version,
+            decided: PeerState::Looking,
             leader: None,
             links: BTreeMap::new(),
             outgoing: BTreeMap::new(),
@@ -195,6 +198,7 @@ impl ZabStage {
             self.step(Input::Time);
         }
         self.notice_state();
+        self.consider_read_only();
     }
 
     /// A turn's end: carries out what was wished of the sockets. True if more has happened.
@@ -208,7 +212,7 @@ impl ZabStage {
 
     pub(super) fn member_due(&self) -> Millis {
         let Some(member) = &self.member else { return NEVER };
-        let due = [self.zab.deadline(), member.peers.deadline()];
+        let due = [self.zab.deadline(), member.peers.deadline(), self.read_only_due()];
         due.into_iter().flatten().min().unwrap_or(NEVER)
     }
 
@@ -321,13 +325,23 @@ impl ZabStage {
         member.outgoing.remove(&link);
         member.incoming.take_if(|incoming| incoming.link == link);
         member.leader.take_if(|leader| *leader == link);
-        let is_of_link = |event: &PeerEvent| match event {
-            PeerEvent::Packet { link: of, .. } | PeerEvent::LinkDown { link: of, .. } => {
-                *of == link
-            }
-            _ => false,
+        let is_of = |event: &PeerEvent| {
+            let of = match event {
+                PeerEvent::Packet { link, .. } | PeerEvent::LinkDown { link, .. } => Some(*link),
+                PeerEvent::ElectionOpen
+                | PeerEvent::ElectionFailed { .. }
+                | PeerEvent::Notified { .. }
+                | PeerEvent::ElectionUp(_)
+                | PeerEvent::ElectionDown(_)
+                | PeerEvent::LinkUp { .. }
+                | PeerEvent::LeaderUp { .. }
+                | PeerEvent::LeaderUnreachable { .. }
+                | PeerEvent::SnapshotBytes { .. }
+                | PeerEvent::Drained { .. } => None,
+            };
+            of == Some(link)
         };
-        member.on_links.retain(|event| !is_of_link(event));
+        member.on_links.retain(|event| !is_of(event));
     }
 
     fn hear_storage(&mut self) {
@@ -382,6 +396,8 @@ impl ZabStage {
                 let took = member.looking_since.take().map_or(0, |since| self.now.0 - since.0);
                 tracing::info!("{}", shout(state));
                 tracing::info!("{} - LEADER ELECTION TOOK - {took} MS", shout(state));
+                member.decided = state;
+                self.leave_role(); // readers have somewhere else to go
             }
         }
     }

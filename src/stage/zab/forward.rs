@@ -173,17 +173,17 @@ impl ZabStage {
         }
         let origin = waiting?.origin;
         self.reply(origin, record, outcome);
-        self.answer_syncs(session);
+        self.answer_syncs(session, record.header.zxid);
         Some(origin)
     }
 
     /// What the leader says to the sessions.
-    pub(super) fn on_leader_says(&mut self, packet: Packet) {
+    pub(super) fn on_leader_says(&mut self, packet: &Packet) {
         if let Packet::Ping { zxid, .. } = packet {
-            self.tell_touches(zxid);
+            self.tell_touches(*zxid);
         } else if let Packet::Revalidated { session, is_valid } = packet {
-            self.on_revalidated(session, is_valid);
-        } else if packet == Packet::Sync {
+            self.on_revalidated(*session, *is_valid);
+        } else if *packet == Packet::Sync {
             self.on_synced();
         } else {
             tracing::warn!(?packet, "nothing that a leader says to sessions");
@@ -226,12 +226,12 @@ impl ZabStage {
         if let Some(oldest) = oldest {
             oldest.is_done = true;
         }
-        self.answer_syncs(session);
+        let last = self.parts.shared.tree.read().last_zxid();
+        self.answer_syncs(session, last);
     }
 
-    /// Those at the front of the session's requests.
-    fn answer_syncs(&mut self, session: SessionId) {
-        let zxid = self.parts.shared.tree.read().last_zxid();
+    /// Those at the front of the session's requests. The caller may hold the tree's write side.
+    fn answer_syncs(&mut self, session: SessionId, zxid: Zxid) {
         loop {
             let Some(forwarding) = self.forwarding() else { return };
             let Some(waiting) = forwarding.waiting.get_mut(&session) else { return };

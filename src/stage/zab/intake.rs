@@ -61,7 +61,8 @@ impl ZabStage {
         match self.role {
             Role::Ordering => self.take_to_order(ask),
             Role::Forwarding(_) => self.take_to_forward(ask),
-            Role::Resting | Role::ReadOnly => self.turn_away(&ask),
+            Role::ReadOnly => self.take_to_read(ask),
+            Role::Resting => self.turn_away(&ask),
         }
     }
 

@@ -36,7 +36,7 @@ impl ZabStage {
                 }
             }
             Role::Forwarding(forwarding) if forwarding.leader == link => {
-                self.on_leader_says(packet);
+                self.on_leader_says(&packet);
             }
             Role::Forwarding(_) | Role::Resting | Role::ReadOnly => {}
         }

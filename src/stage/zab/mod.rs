@@ -18,6 +18,7 @@ mod forward;
 mod intake;
 mod learners;
 mod outputs;
+mod read_only;
 mod role;
 mod sessions;
 mod streams;
@@ -213,7 +214,10 @@ impl ZabStage {
         self.carry_out(); // what waited for the tree
         let taken = self.take_in(INTAKE_PER_TURN_MAX);
         self.close_dead_sessions();
-        self.expire_sessions();
+        match self.role {
+            Role::ReadOnly => self.expire_readers(),
+            Role::Ordering | Role::Forwarding(_) | Role::Resting => self.expire_sessions(),
+        }
         self.do_chores();
         self.send();
         let more = self.finish_attending();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::ZabStage;
 use crate::error::{ExitCode, Fatal};
 use crate::stage::log::LogAsk;
+use crate::stage::peers::Peers;
 use crate::stage::storage::StorageAsk;
 use crate::wire::quorum::Packet;
 use crate::zab::{Input, LinkId, Output, Why};
@@ -66,7 +67,7 @@ impl ZabStage {
             Output::Commit(proposal) => self.committed.push_back(proposal),
             Output::Election(output) => self.carry_out_election(output),
             Output::Listen => self.peers(|peers, _| peers.listen_quorum()),
-            Output::Unlisten => self.peers(|peers, reactor| peers.unlisten_quorum(reactor)),
+            Output::Unlisten => self.peers(Peers::unlisten_quorum),
             Output::DialLeader { leader, timeout_ms } => {
                 let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
                 self.peers(|peers, reactor| peers.dial_leader(leader, timeout, reactor));

@@ -12,7 +12,7 @@ use crate::stage::control::{LeaderFacts, Place, Standing};
 use crate::stage::message::Entry;
 use crate::stage::service::Service;
 use crate::wire::election::PeerState;
-use crate::zab::Why;
+use crate::zab::{LearnerStatus, Membership, Why};
 
 /// See the module.
 pub(super) enum Role {
@@ -36,24 +36,22 @@ impl ZabStage {
     /// The role is established; the tree is as it stands with it.
     pub(super) fn serve(&mut self, epoch: Epoch, to_clients: bool) {
         self.leave_role();
-        let service = match self.zab.state() {
-            PeerState::Leading => {
-                self.begin_to_order(epoch);
-                if to_clients { Service::Ordering } else { Service::Resting }
-            }
-            PeerState::Following | PeerState::Observing => {
-                let leader = self.member.as_ref().and_then(|member| member.leader);
-                let leader = leader.expect("who learns is connected to a leader");
-                self.role = Role::Forwarding(Box::new(Forwarding::new(leader, self.now)));
-                Service::Forwarding
-            }
-            PeerState::Looking => unreachable!("who looks for a leader has no role"),
+        // The core may be further by now: what it was when it said so counts.
+        let state = self.member.as_ref().map_or(PeerState::Leading, |member| member.decided);
+        let leader = self.member.as_ref().and_then(|member| member.leader);
+        let service = if state == PeerState::Leading {
+            self.begin_to_order(epoch);
+            if to_clients { Service::Ordering } else { Service::Resting }
+        } else {
+            let Some(leader) = leader else { return }; // gone already
+            self.role = Role::Forwarding(Box::new(Forwarding::new(leader, self.now)));
+            Service::Forwarding
         };
         if let Some(member) = &mut self.member {
             member.serving_since = self.now;
             member.epoch = epoch;
             tracing::info!("Setting leader epoch {:x}", epoch.0);
-            tracing::info!("Peer state changed: {} - broadcast", state_name(self.zab.state()));
+            tracing::info!("Peer state changed: {} - broadcast", state_name(state));
         }
         self.parts.shared.service.set(service);
     }
@@ -70,7 +68,8 @@ impl ZabStage {
 
     /// The role has ended.
     pub(super) fn rest(&mut self, why: &Why) {
-        tracing::warn!("leaving the role of {}: {why}", state_name(self.zab.state()));
+        let state = self.member.as_ref().map_or(PeerState::Leading, |member| member.decided);
+        tracing::warn!("no longer {}: {why}", state_name(state));
         self.leave_role();
     }
 
@@ -106,7 +105,9 @@ impl ZabStage {
             serving: is_established || self.role.is_read_only(),
             peer_state: match state {
                 PeerState::Looking => state_name(state).to_owned(),
-                state => format!("{} - {phase}", state_name(state)),
+                PeerState::Leading | PeerState::Following | PeerState::Observing => {
+                    format!("{} - {phase}", state_name(state))
+                }
             },
             standing,
             // COMPAT: what a Java leader has as its last until its first txn
@@ -117,12 +118,16 @@ impl ZabStage {
     }
 
     fn leader_facts(&self, member: &Member) -> LeaderFacts {
-        let observers = member.links.values().filter(|link| link.is_observer).count();
+        let learners = self.zab.learners();
+        let synced = |membership| {
+            let is_one = |one: &&LearnerStatus| one.is_synced && one.membership == membership;
+            learners.iter().filter(is_one).count() as u64
+        };
         LeaderFacts {
-            learners: member.links.len() as u64,
-            synced_followers: (member.links.len() - observers) as u64,
-            synced_observers: observers as u64,
-            pending_syncs: 0,
+            learners: learners.len() as u64,
+            synced_followers: synced(Membership::Participant),
+            synced_observers: synced(Membership::Observer),
+            pending_syncs: self.zab.pending_syncs() as u64,
             uptime_ms: u64::try_from(self.now.0 - member.serving_since.0).unwrap_or(0),
             proposal_bytes: member.proposal_bytes,
         }

@@ -121,6 +121,15 @@ impl Sessions {
         }
     }
 
+    /// Up to `max` sessions whose time is up; they are closing from here on.
+    pub(super) fn expire(&mut self, now: Millis, max: usize) -> Vec<SessionId> {
+        let Self { tracker, attached, .. } = self;
+        let heard = |id| attached.get(&id).map(|attached: &Attached| attached.cell.last_heard());
+        let mut expired = Vec::new();
+        tracker.expired(now, max, heard, &mut expired);
+        expired
+    }
+
     /// Those heard of since `since`: what a leader is told, once for each ping. Those without a
     /// connection are told a last time, and forgotten.
     pub(super) fn touches(&mut self, since: Millis) -> Vec<Touch> {
@@ -236,12 +245,7 @@ impl ZabStage {
         if self.sessions.next_due() > self.now || !self.can_propose() {
             return;
         }
-        let room = self.room();
-        let Sessions { tracker, attached, .. } = &mut self.sessions;
-        let heard = |id| attached.get(&id).map(|attached: &Attached| attached.cell.last_heard());
-        let mut expired = Vec::new();
-        tracker.expired(self.now, room, heard, &mut expired);
-        for session in expired {
+        for session in self.sessions.expire(self.now, self.room()) {
             tracing::info!(%session, "session expired");
             self.recorder.add(Counter::StaleSessionsExpired, 1);
             let write = Write::Request(Request::CloseSession);

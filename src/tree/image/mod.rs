@@ -121,6 +121,9 @@ impl Tree {
 
     /// This tree takes the place of `old`: no walker of an image of that one takes an image of
     /// this one for its own.
+    ///
+    /// # Panics
+    /// If an image of this one is under way: it is served already.
     pub fn succeed(&mut self, old: &Self) {
         assert!(self.images.is_empty(), "nobody has seen the new tree yet");
         self.stamp = self.stamp.max(old.stamp);

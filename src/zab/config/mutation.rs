@@ -24,9 +24,9 @@ pub enum Mutation {
     ForgetTail,
     /// Acks of observers count.
     CountObservers,
-    /// A quorum is one voter less than it should be.
-    SmallQuorum,
-    /// A proposal is committed before those proposed earlier.
+    /// A proposal is committed with its first ack.
+    CommitWithoutQuorum,
+    /// A proposal is committed before the one proposed earlier.
     CommitOutOfOrder,
     /// A learner does not get what was outstanding when its sync was decided (ZOOKEEPER-3023,
     /// finding 1 of the specification's authors).
@@ -69,7 +69,7 @@ impl Mutation {
         Self::LookUnsettled,
         Self::ForgetTail,
         Self::CountObservers,
-        Self::SmallQuorum,
+        Self::CommitWithoutQuorum,
         Self::CommitOutOfOrder,
         Self::ForwardWithoutOutstanding,
         Self::ForwardWithoutCommitted,

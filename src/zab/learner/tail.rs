@@ -1,52 +1,51 @@
-//! The end of a learner's history: proposed, logged, durable, committed, applied.
+//! What came from a leader and is not logged yet, and what is logged and not acked.
 
 use std::collections::VecDeque;
 
-use super::Output;
 use crate::ids::Zxid;
+use crate::limits::UNLOGGED_MAX;
 use crate::wire::quorum::Packet;
-use crate::zab::{PeerFault, Proposal};
+use crate::zab::config::Mutation;
+use crate::zab::context::Context;
+use crate::zab::{LinkId, Output, PeerFault, Proposal};
 
-/// What came from the leader and is not applied yet.
+/// See the module.
 #[derive(Debug)]
 pub(super) struct Tail {
+    link: LinkId,
     is_observer: bool,
-    /// In zxid order: committed ones first, and of all of them the logged ones first.
-    waiting: VecDeque<Proposal>,
+    /// In zxid order: committed ones first. Until the leader says that this learner is up to date
+    /// only these are logged, as a quorum has them.
+    arrived: VecDeque<Proposal>,
     committed: usize,
-    logged: usize,
     /// What a snapshot held: a fuzzy one is followed by what it holds already.
     held: Option<Zxid>,
-    /// The last that came.
+    /// The last that came, or was there before.
     last: Zxid,
-    /// Whether anything came: the first may be of any epoch.
+    /// Whether anything came.
     has_come: bool,
-    last_logged: Zxid,
-    durable: Zxid,
     /// Logged, and to be acked one by one once durable.
     to_ack: VecDeque<Zxid>,
 }
 
 impl Tail {
-    /// After a history that ends here, all of it durable and applied.
-    pub(super) fn new(last: Zxid, is_observer: bool) -> Self {
+    /// Behind a history that ends here.
+    pub(super) fn new(link: LinkId, last: Zxid, is_observer: bool) -> Self {
         Self {
+            link,
             is_observer,
-            held: None,
-            waiting: VecDeque::new(),
+            arrived: VecDeque::new(),
             committed: 0,
-            logged: 0,
+            held: None,
             last,
             has_come: false,
-            last_logged: last,
-            durable: last,
             to_ack: VecDeque::new(),
         }
     }
 
     /// After a snapshot or a cut that was asked for.
-    pub(super) fn rebuilt(last: Zxid, is_observer: bool) -> Self {
-        Self { held: Some(last), ..Self::new(last, is_observer) }
+    pub(super) fn rebuilt(&mut self, last: Zxid) {
+        (self.last, self.held) = (last, Some(last));
     }
 
     /// Takes what a leader sends in every state from the first difference on.
@@ -54,18 +53,22 @@ impl Tail {
         &mut self,
         packet: Packet,
         state: &'static str,
-        out: &mut Vec<Output>,
+        context: &mut Context<'_>,
     ) -> Result<(), PeerFault> {
         match packet {
-            Packet::Proposal { zxid, record } => self.propose(Proposal { zxid, record })?,
-            Packet::Commit { zxid } => self.commit(zxid)?,
+            Packet::Proposal { zxid, record } => {
+                self.propose(Proposal { zxid, record }, context)?;
+            }
+            Packet::Commit { zxid } => self.commit(zxid, context)?,
             Packet::Inform { zxid, record } => {
-                self.propose(Proposal { zxid, record })?;
-                self.commit(zxid)?;
+                self.propose(Proposal { zxid, record }, context)?;
+                self.commit(zxid, context)?;
             }
             // A ping before NEWLEADER's ack must not be answered; a second UPTODATE says nothing.
             Packet::Ping { .. } | Packet::UpToDate | Packet::Unknown { .. } => {}
-            Packet::Revalidated { .. } | Packet::Sync => out.push(Output::Pass(packet)),
+            Packet::Revalidated { .. } | Packet::Sync => {
+                context.out.push(Output::Pass { link: self.link, packet });
+            }
             Packet::Request(_)
             | Packet::Ack { .. }
             | Packet::Revalidate(_)
@@ -80,11 +83,10 @@ impl Tail {
             | Packet::LeaderInfo { .. }
             | Packet::AckEpoch { .. } => return Err(PeerFault::Unexpected { state, packet }),
         }
-        self.apply(out);
         Ok(())
     }
 
-    fn propose(&mut self, proposal: Proposal) -> Result<(), PeerFault> {
+    fn propose(&mut self, proposal: Proposal, context: &Context<'_>) -> Result<(), PeerFault> {
         let (last, next) = (self.last, proposal.zxid);
         if Some(next) <= self.held {
             return Ok(());
@@ -94,91 +96,78 @@ impl Tail {
         if self.has_come && next == last {
             return Ok(());
         }
-        let follows = last.next() == Some(next) || next.epoch() > last.epoch();
-        if next <= last || (self.has_come && !follows) {
+        let follows = last.next() == Some(next)
+            || next.epoch() > last.epoch()
+            || (context.has(Mutation::TakeGaps) && next > last);
+        if !follows {
             return Err(PeerFault::Gap { last, next });
         }
+        if self.arrived.len() >= UNLOGGED_MAX {
+            return Err(PeerFault::TooMuch { max: UNLOGGED_MAX });
+        }
         (self.last, self.has_come) = (next, true);
-        self.waiting.push_back(proposal);
+        self.arrived.push_back(proposal);
         Ok(())
     }
 
-    fn commit(&mut self, zxid: Zxid) -> Result<(), PeerFault> {
+    fn commit(&mut self, zxid: Zxid, context: &mut Context<'_>) -> Result<(), PeerFault> {
         if Some(zxid) <= self.held {
             return Ok(());
         }
-        match self.waiting.get(self.committed) {
-            Some(oldest) if oldest.zxid == zxid => self.committed += 1,
-            Some(oldest) => {
-                return Err(PeerFault::CommitOrder { expected: oldest.zxid, zxid });
-            }
+        let logged = context.history.oldest_uncommitted();
+        let arrived = || self.arrived.get(self.committed).map(|oldest| oldest.zxid);
+        match logged.or_else(arrived) {
+            Some(oldest) if oldest == zxid => {}
+            Some(expected) => return Err(PeerFault::CommitOrder { expected, zxid }),
             // COMPAT: committed before; Java warns (`Follower.processPacket`).
-            None if zxid <= self.last => {}
+            None if zxid <= self.last => return Ok(()),
             None => return Err(PeerFault::CommitOrder { expected: self.last, zxid }),
+        }
+        if logged.is_some() {
+            context.history.commit();
+            context.history.apply(context.out);
+        } else {
+            self.committed += 1;
         }
         Ok(())
     }
 
     /// Logs what is committed: these are not acked, as a quorum has them.
-    pub(super) fn append_committed(&mut self, out: &mut Vec<Output>) {
-        while self.logged < self.committed {
-            self.append(out);
+    pub(super) fn append_committed(&mut self, context: &mut Context<'_>) {
+        while self.committed > 0 {
+            self.append(context);
         }
     }
 
     /// Logs everything; each is acked once it is durable.
-    pub(super) fn append_all(&mut self, out: &mut Vec<Output>) {
-        while self.logged < self.waiting.len() {
-            let zxid = self.append(out);
-            if !self.is_observer {
+    pub(super) fn append_all(&mut self, context: &mut Context<'_>) {
+        while let Some(zxid) = self.append(context) {
+            if context.has(Mutation::AckUnflushed) && !self.is_observer {
+                context.send(self.link, Packet::Ack { zxid });
+            } else if !self.is_observer {
                 self.to_ack.push_back(zxid);
             }
         }
     }
 
-    fn append(&mut self, out: &mut Vec<Output>) -> Zxid {
-        let proposal = self.waiting[self.logged].clone();
-        assert!(proposal.zxid > self.last_logged, "the log is in zxid order");
-        self.last_logged = proposal.zxid;
-        self.logged += 1;
-        out.push(Output::Append(proposal));
-        self.last_logged
+    fn append(&mut self, context: &mut Context<'_>) -> Option<Zxid> {
+        let proposal = self.arrived.pop_front()?;
+        let zxid = proposal.zxid;
+        context.history.append(proposal, context.out);
+        if self.committed > 0 {
+            self.committed -= 1;
+            context.history.commit();
+            context.history.apply(context.out);
+        }
+        Some(zxid)
     }
 
     /// The only place where a proposal is acked, so no ack can overtake the disk.
     ///
     /// COMPAT: one ACK for each; a Java leader counts them singly (`Leader.processAck`).
-    pub(super) fn on_durable(&mut self, upto: Zxid, out: &mut Vec<Output>) {
-        assert!(upto <= self.last_logged, "the log holds only what it was given");
-        self.durable = self.durable.max(upto);
+    pub(super) fn on_durable(&mut self, upto: Zxid, context: &mut Context<'_>) {
         while let Some(zxid) = self.to_ack.pop_front_if(|zxid| *zxid <= upto) {
-            out.push(Output::Send(Packet::Ack { zxid }));
+            context.send(self.link, Packet::Ack { zxid });
         }
-        self.apply(out);
-    }
-
-    /// Nobody is there to be told.
-    pub(super) fn forget_acks(&mut self) {
-        self.to_ack.clear();
-    }
-
-    /// Hands over what is both committed and durable.
-    fn apply(&mut self, out: &mut Vec<Output>) {
-        while self.committed > 0 && self.waiting.front().is_some_and(|it| it.zxid <= self.durable) {
-            let Some(proposal) = self.waiting.pop_front() else { return };
-            self.committed -= 1;
-            self.logged -= 1;
-            out.push(Output::Commit(proposal));
-        }
-    }
-
-    /// Whether everything that was logged is durable.
-    pub(super) fn is_flushed(&self) -> bool {
-        self.durable == self.last_logged
-    }
-
-    /// What was logged and not handed over.
-    pub(super) fn take_unapplied(&mut self) -> Vec<Proposal> {
-        self.waiting.drain(..self.logged).collect()
     }
 }

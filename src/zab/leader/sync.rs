@@ -6,21 +6,24 @@
 //! Source: `LearnerHandler.syncFollower`, `queueCommittedProposals`.
 
 use crate::ids::Zxid;
+use crate::zab::config::{Mutation, Mutations};
 
 /// What the leader can offer.
 #[derive(Clone, Copy, Debug)]
-pub struct Offer<'a> {
-    /// The last txn in the leader's tree; of counter 0 right after it was established.
-    pub last_applied: Zxid,
+pub(super) struct Offer<'a> {
+    /// The last committed txn; of counter 0 if there was none yet, or a snapshot said so.
+    pub(super) last: Zxid,
     /// Committed txns in memory, ascending, without a gap, ending with the last.
-    pub recent: &'a [Zxid],
+    pub(super) recent: &'a [Zxid],
     /// Committed txns in the log.
-    pub logged: Logged<'a>,
+    pub(super) logged: Logged<'a>,
+    /// Bugs put back on purpose.
+    pub(super) mutations: Mutations,
 }
 
 /// What is known of the log's txns.
 #[derive(Clone, Copy, Debug)]
-pub enum Logged<'a> {
+pub(super) enum Logged<'a> {
     /// It has not been looked at: [`SyncPlan::ReadLog`] asks for it.
     Unread,
     /// It is not to be used (`snapshotSizeFactor`), does not reach back to the learner's zxid, or
@@ -35,7 +38,7 @@ pub enum Logged<'a> {
 
 /// What to send a learner before [`crate::wire::quorum::Packet::NewLeader`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum SyncPlan {
+pub(super) enum SyncPlan {
     /// DIFF, then every committed txn after this one.
     Diff {
         /// What the learner has.
@@ -56,18 +59,26 @@ pub enum SyncPlan {
 }
 
 /// Decides how a learner whose log ends with `learner` is synchronised.
-pub fn plan(learner: Zxid, offer: &Offer<'_>) -> SyncPlan {
-    if learner == offer.last_applied {
+pub(super) fn plan(learner: Zxid, offer: &Offer<'_>) -> SyncPlan {
+    if learner == offer.last {
         return SyncPlan::Diff { after: learner };
     }
-    let nothing = [offer.last_applied];
+    let nothing = [offer.last];
     let recent = if offer.recent.is_empty() { &nothing } else { offer.recent };
     let (oldest, newest) = (recent[0], recent[recent.len() - 1]);
+    let is_kept = offer.mutations.has(Mutation::DiffInsteadOfTrunc);
+    let kept = |plan| match (plan, is_kept) {
+        (SyncPlan::Trunc { .. }, true) => SyncPlan::Diff { after: learner },
+        (plan, _) => plan,
+    };
     if learner > newest {
-        return cut(learner, newest);
+        return kept(cut(learner, newest));
     }
     if learner >= oldest {
-        return within(learner, recent.iter().copied());
+        return kept(within(learner, recent.iter().copied()));
+    }
+    if learner <= Zxid::ZERO {
+        return SyncPlan::Snap; // no log reaches back to before the first txn
     }
     let logged = match offer.logged {
         Logged::Unread => return SyncPlan::ReadLog { from: learner },
@@ -76,10 +87,11 @@ pub fn plan(learner: Zxid, offer: &Offer<'_>) -> SyncPlan {
     };
     let reaches_back = logged.first().is_some_and(|first| *first <= learner);
     // With a gap between log and memory something would be missing (ZOOKEEPER-2418).
-    if !reaches_back || logged.last() != Some(&oldest) {
+    let is_whole = logged.last() == Some(&oldest) || offer.mutations.has(Mutation::DiffAcrossGap);
+    if !reaches_back || !is_whole {
         return SyncPlan::Snap;
     }
-    within(learner, logged.iter().chain(&recent[1..]).copied())
+    kept(within(learner, logged.iter().chain(&recent[1..]).copied()))
 }
 
 /// For a learner whose last zxid is between the first and the last of `history`.
@@ -158,16 +170,17 @@ mod tests {
         let mut seen = [0; 3];
         for counts in all_counts() {
             let leader = history(counts);
-            let last_applied = leader.last().copied().unwrap_or(Zxid::ZERO);
+            let last = leader.last().copied().unwrap_or(Zxid::ZERO);
             for learner in all_counts().filter(|learner| are_compatible(counts, *learner)) {
                 let learner = history(learner);
-                let last = learner.last().copied().unwrap_or(Zxid::ZERO);
+                let own = learner.last().copied().unwrap_or(Zxid::ZERO);
                 for split in 0..=leader.len() {
                     for from in 0..=split {
                         let logged = Logged::From(&leader[from..(split + 1).min(leader.len())]);
                         let recent = &leader[split..];
-                        let plan = plan(last, &Offer { last_applied, recent, logged });
-                        assert_eq!(synced(&learner, &leader, plan), leader, "{last} {plan:?}");
+                        let plan =
+                            plan(own, &Offer { last, recent, logged, mutations: Mutations::NONE });
+                        assert_eq!(synced(&learner, &leader, plan), leader, "{own} {plan:?}");
                         seen[match plan {
                             SyncPlan::Diff { .. } => 0,
                             SyncPlan::Trunc { .. } => 1,
@@ -191,7 +204,10 @@ mod tests {
                 let learner: Vec<_> = leader.iter().copied().filter(|it| *it < last).collect();
                 for split in 0..leader.len() {
                     let (logged, recent) = (Logged::From(&leader[..=split]), &leader[split..]);
-                    let plan = plan(last, &Offer { last_applied: newest, recent, logged });
+                    let plan = plan(
+                        last,
+                        &Offer { last: newest, recent, logged, mutations: Mutations::NONE },
+                    );
                     assert_eq!(synced(&learner, &leader, plan), leader, "{last} {plan:?}");
                 }
             }
@@ -202,7 +218,15 @@ mod tests {
     fn decisions_are_those_seen_of_java() {
         let recent: Vec<_> = (1..=5).map(|counter| zxid(1, counter)).collect();
         let with = |learner, logged| {
-            plan(learner, &Offer { last_applied: zxid(1, 5), recent: &recent[1..], logged })
+            plan(
+                learner,
+                &Offer {
+                    last: zxid(1, 5),
+                    recent: &recent[1..],
+                    logged,
+                    mutations: Mutations::NONE,
+                },
+            )
         };
         let of = |learner| with(learner, Logged::Unusable);
         assert_eq!(of(Zxid::ZERO), SyncPlan::Snap);
@@ -222,9 +246,11 @@ mod tests {
     /// ZOOKEEPER-4352: nothing in memory, right after a start or an epoch's begin.
     #[test]
     fn an_empty_memory_is_no_reason_for_a_wrong_difference() {
-        let last_applied = zxid(2, 0);
-        let with = |learner, logged| plan(learner, &Offer { last_applied, recent: &[], logged });
-        assert_eq!(with(last_applied, Logged::Unread), SyncPlan::Diff { after: last_applied });
+        let last = zxid(2, 0);
+        let with = |learner, logged| {
+            plan(learner, &Offer { last, recent: &[], logged, mutations: Mutations::NONE })
+        };
+        assert_eq!(with(last, Logged::Unread), SyncPlan::Diff { after: last });
         assert_eq!(with(zxid(1, 3), Logged::Unusable), SyncPlan::Snap);
         assert_eq!(with(zxid(2, 3), Logged::Unread), SyncPlan::Snap, "no txn to cut to");
     }

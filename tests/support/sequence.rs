@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ringkeeper::wire::request::Request;
+use ringkeeper::wire::request::{Create, Request};
 use ringkeeper::wire::response::{Response, StepResult};
 use ringkeeper::wire::{OpCode, Reader};
 
@@ -14,6 +14,8 @@ use crate::support::{Client, Random};
 pub struct Sequence {
     root: String,
     seed: u64,
+    /// How a multi creates.
+    create_op: OpCode,
 }
 
 /// One operation.
@@ -23,6 +25,7 @@ pub struct Step {
     number: u64,
     kind: Kind,
     data: Vec<u8>,
+    create_op: OpCode,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +57,14 @@ fn fingerprint(data: &[u8]) -> u64 {
 
 impl Sequence {
     pub const fn new(root: String, seed: u64) -> Self {
-        Self { root, seed }
+        Self { root, seed, create_op: OpCode::Create2 }
+    }
+
+    /// COMPAT: a 3.8 follower cannot apply the create2 that a 3.9 leader proposes in a multi; this
+    /// one has plain creates there.
+    #[must_use]
+    pub fn with_plain_creates(self) -> Self {
+        Self { create_op: OpCode::Create, ..self }
     }
 
     pub fn root(&self) -> &str {
@@ -73,7 +83,7 @@ impl Sequence {
         let len = if random.one_in(20) { 5000 } else { random.below(200) };
         let mut data = number.to_be_bytes().to_vec();
         data.extend(random.bytes(len));
-        Step { root: self.root.clone(), number, kind, data }
+        Step { root: self.root.clone(), number, kind, data, create_op: self.create_op }
     }
 }
 
@@ -98,18 +108,18 @@ impl Step {
         let data = &self.data;
         let delete = Request::Delete { path: first.as_str().into(), version: 0 };
         let check = Request::Check { path: self.root.as_str().into(), version: -7 };
+        let inside = |path| match create(path, data, 0) {
+            Request::Create(create) => Request::Create(Create { op: self.create_op, ..create }),
+            other => other,
+        };
         with(&match self.kind {
             Kind::Create => create(&first, data, 0),
             Kind::Set => set(&self.root, data),
-            Kind::Multi => Request::Multi(vec![
-                create(&first, data, 0),
-                create(&second, data, 0),
-                set(&self.root, data),
-            ]),
-            Kind::FailedMulti => Request::Multi(vec![create(&first, data, 0), check]),
-            Kind::Fleeting => {
-                Request::Multi(vec![create(&first, data, 0), set(&self.root, data), delete])
+            Kind::Multi => {
+                Request::Multi(vec![inside(&first), inside(&second), set(&self.root, data)])
             }
+            Kind::FailedMulti => Request::Multi(vec![inside(&first), check]),
+            Kind::Fleeting => Request::Multi(vec![inside(&first), set(&self.root, data), delete]),
         });
     }
 

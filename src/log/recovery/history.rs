@@ -30,10 +30,7 @@ pub type History = Vec<(Zxid, Box<[u8]>)>;
 ///
 /// # Errors
 /// [`Error::Io`]
-pub fn read_history(
-    log_dir: &Path,
-    stretch: &Stretch,
-) -> Result<Option<History>, Error> {
+pub fn read_history(log_dir: &Path, stretch: &Stretch) -> Result<Option<History>, Error> {
     let mut found = History::new();
     let mut bytes = 0;
     for named in needed(names::list(log_dir, LOG)?, stretch.from) {

@@ -75,9 +75,7 @@ impl Desk<'_> {
             return self.turn_away(header);
         };
         match lane {
-            Lane::Write if self.is_read_only() => {
-                self.refuse_write(header.xid, op, bytes)
-            }
+            Lane::Write if self.is_read_only() => self.refuse_write(header.xid, op, bytes),
             Lane::Write | Lane::Close => self.pass_on(header.xid, op, lane, body, bytes),
             Lane::Read if self.client.stream == Stream::Broken => Verdict::Answered(bytes),
             Lane::Read | Lane::Aside | Lane::Foreign => {

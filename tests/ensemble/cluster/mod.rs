@@ -110,6 +110,11 @@ impl Cluster {
         leader.ok_or_else(|| format!("no leader after {SERVE_PATIENCE:?}"))
     }
 
+    /// Whether any node runs `program`.
+    pub fn has(&self, program: Program) -> bool {
+        self.nodes.iter().any(|node| node.kind.program == program)
+    }
+
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.nodes.iter().map(|node| node.place.client).collect()
     }

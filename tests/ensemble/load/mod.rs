@@ -5,7 +5,6 @@ pub mod prober;
 pub mod walk;
 pub mod writer;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -14,6 +13,7 @@ use std::time::Duration;
 use ringkeeper::wire::request::Request;
 use writer::{Outcome, Shared, Writer};
 
+use crate::cluster::{Cluster, Program};
 use crate::support::client::create;
 use crate::support::sequence::Sequence;
 use crate::support::{Client, Random, wait_for};
@@ -27,28 +27,32 @@ pub struct Load {
 }
 
 impl Load {
-    /// `sessions` writers below `root`, dealt out over `servers`, each at `rate` writes a second.
+    /// `sessions` writers below `root`, dealt out over the nodes, each at `rate` writes a second.
     pub fn start(
-        servers: &[SocketAddr],
+        cluster: &Cluster,
         root: &str,
         sessions: usize,
         rate: u64,
         random: &mut Random,
     ) -> Result<Self, String> {
+        let servers = cluster.addresses();
         let mut keeper = Client::connect(servers[0]).map_err(|err| err.to_string())?;
         must(&mut keeper, &create(root, b"", 0))?;
         let mut writers = Vec::new();
         for number in 0..sessions {
             let root = format!("{root}/{number}");
             must(&mut keeper, &create(&root, b"", 0))?;
-            let sequence = Sequence::new(root, random.next());
+            let mut sequence = Sequence::new(root, random.next());
+            if cluster.has(Program::Java38) {
+                sequence = sequence.with_plain_creates();
+            }
             let shared = Arc::new(Shared::default());
             let at = number % servers.len();
             // the server may not have seen the root yet
             let mut ahead = Client::connect(servers[at]).map_err(|err| err.to_string())?;
             must(&mut ahead, &Request::Sync { path: Some("/".into()) })?;
             must(&mut ahead, &Request::CloseSession)?;
-            let writer = Writer::open(servers.to_vec(), at, sequence, shared.clone(), rate)?;
+            let writer = Writer::open(servers.clone(), at, sequence, shared.clone(), rate)?;
             writers.push((shared, std::thread::spawn(move || writer.run())));
         }
         must(&mut keeper, &Request::CloseSession)?;

@@ -59,8 +59,7 @@ impl Game {
 
     fn strike_and_compare(&mut self, round: u64, fault: &Fault) -> Result<(), String> {
         let root = format!("/round{round}");
-        let servers = self.cluster.addresses();
-        let load = Load::start(&servers, &root, SESSIONS, RATE, &mut self.random)?;
+        let load = Load::start(&self.cluster, &root, SESSIONS, RATE, &mut self.random)?;
         let left = leave_a_session(&self.cluster, &root)?;
         load.wait_progress(20 + self.random.below(100) as u64)?;
         let struck = fault.strike(&mut self.cluster, &load, &mut self.random);

@@ -61,7 +61,7 @@ fn one_roll(options: &Options, kinds: &[Kind], to: Program, dir: &Path) -> Resul
     let mut cluster = Cluster::prepare(kinds, network, BRISK, dir)?;
     cluster.start()?;
     let mut random = Random::new(options.number("--seed", 1)?);
-    let load = Load::start(&cluster.addresses(), "/roll", SESSIONS, RATE, &mut random)?;
+    let load = Load::start(&cluster, "/roll", SESSIONS, RATE, &mut random)?;
     let back: Vec<_> = kinds.iter().map(|kind| kind.program).collect();
     let there = vec![to; kinds.len()];
     let mut due = 0;

@@ -159,7 +159,7 @@ fn kazoo(address: &str) -> Command {
 /// Somebody else leads, and every session lives on with its ephemeral.
 fn leader_dies_under_load(cluster: &mut Cluster) -> Result<String, String> {
     let mut random = Random::new(1);
-    let load = Load::start(&cluster.addresses(), "/walkthrough", 6, 100, &mut random)?;
+    let load = Load::start(cluster, "/walkthrough", 6, 100, &mut random)?;
     load.wait_progress(100)?;
     let old = cluster.wait_leader(&[])?;
     cluster.kill(old)?;

@@ -173,6 +173,9 @@ pub const ELECTION_GUESTS_MAX: usize = 64;
 /// Votes that a peer has not read; past it only the newest waits, and replaces the one before.
 pub const ELECTION_OUTBOX_BYTES_MAX: usize = 64 << 10;
 
+/// Votes of one peer that are told at once, the newest; Java's queue holds as many of all peers.
+pub const NOTIFICATIONS_PER_TURN_MAX: usize = 100;
+
 /// Calls to a greater server that it has not returned, after which the log says so.
 pub const CALLS_WITHOUT_ANSWER: u32 = 3;
 
@@ -251,10 +254,21 @@ pub const UNLOGGED_MAX: usize = 1 << 16;
 /// long after each, the last excepted. It opens within a moment, or something is wrong.
 pub const DIAL_PAUSES_MS: [i64; 6] = [10, 20, 50, 100, 100, 200];
 
+/// How long a server that has failed to join a leader several times waits before it looks again, at
+/// first and at most; the first few times it does not wait.
+pub const REJOIN_PAUSE_MS: (i64, i64) = (100, 1600);
+
+/// Terms that may fail in a row before the first pause.
+pub const FAILED_TERMS_FREE: u32 = 2;
+
+/// How often a looking server dials voters it is not connected to, however long the interval of its
+/// notifications has become: a healed network is noticed soon.
+pub const REDIAL_INTERVAL_MS: i64 = 2000;
+
 /// When a new leader begins to mind voters that still look for one: time enough for those that
 /// elected it to make up their minds.
 pub const FORSAKEN_AFTER_MS: i64 = 400;
 
-/// Proposals a learner has logged that its disk, or a commit, is behind with: past it, its leader's
-/// socket is not read.
-pub const UNAPPLIED_MAX: usize = PROPOSALS_IN_FLIGHT_MAX / 2;
+/// Proposals a learner has appended that its disk is behind with: past it, its leader's socket is
+/// not read. Those that only lack a commit do not count, as that commit is in the socket.
+pub const UNFLUSHED_MAX: usize = PROPOSALS_IN_FLIGHT_MAX / 2;

@@ -150,8 +150,8 @@ impl Writer {
         self.keep(done)
     }
 
-    /// The history was taken back to `last`, or replaced by a snapshot of it: goes on from there, in
-    /// a new file.
+    /// The history was taken back to `last`, or replaced by a snapshot of it: goes on from there,
+    /// in a new file.
     ///
     /// # Panics
     /// If a file is open: [`Self::roll`] comes first, so that it could be cut.

@@ -33,6 +33,8 @@ pub(super) fn settings(config: &Config) -> Result<Settings, Fatal> {
         outstanding_max: clients.outstanding_max as usize,
         sessionless_ms: i64::from(clients.sessionless_timeout_ms),
         access: access(config)?,
+        local_sessions: sessions.local,
+        local_sessions_upgrade: sessions.local_upgrading,
         read_only_mode: clients.read_only_mode,
         snap_count: storage.snap_count,
         snap_bytes: storage.snap_size_bytes,

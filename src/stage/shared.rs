@@ -37,6 +37,10 @@ pub struct Settings {
     pub sessionless_ms: i64,
     /// Who may do what.
     pub access: AccessConfig,
+    /// Whether new sessions are this server's alone, in an ensemble.
+    pub local_sessions: bool,
+    /// Whether they may become the ensemble's.
+    pub local_sessions_upgrade: bool,
     /// Whether readers are served without a leader.
     pub read_only_mode: bool,
     /// Txns between snapshots.

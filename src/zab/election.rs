@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Mutation, Mutations, Quorum};
 use crate::ids::{Epoch, Millis, Round, ServerId, Zxid};
-use crate::limits::{STRANGER_ANSWER_INTERVAL_MS, STRANGERS_MAX};
+use crate::limits::{REDIAL_INTERVAL_MS, STRANGER_ANSWER_INTERVAL_MS, STRANGERS_MAX};
 use crate::wire::election::{Notification, PeerState, Vote};
 use looking::{Looking, Verdict};
 
@@ -142,6 +142,8 @@ pub struct Election {
     strangers: BTreeMap<ServerId, Millis>,
     /// What is to be counted: this server's own votes take their turn behind what came before.
     inbox: VecDeque<(ServerId, Ballot)>,
+    /// When voters that are not connected are dialed again.
+    redial_at: Millis,
 }
 
 #[derive(Debug)]
@@ -170,6 +172,7 @@ impl Election {
             connected: BTreeSet::new(),
             strangers: BTreeMap::new(),
             inbox: VecDeque::new(),
+            redial_at: Millis(now.0.saturating_add(REDIAL_INTERVAL_MS)),
         };
         election.tell_all(out);
         election.count(now, out);
@@ -254,6 +257,9 @@ impl Election {
     /// When [`Self::on_time`] has something to do.
     pub fn deadline(&self) -> Option<Millis> {
         match &self.phase {
+            Phase::Looking(looking) if self.missing().next().is_some() => {
+                Some(looking.deadline().min(self.redial_at))
+            }
             Phase::Looking(looking) => Some(looking.deadline()),
             Phase::Decided(_) | Phase::Resting => None,
         }
@@ -261,6 +267,7 @@ impl Election {
 
     /// Time has passed.
     pub fn on_time(&mut self, now: Millis, out: &mut Vec<Output>) {
+        self.redial(now, out);
         let Phase::Looking(looking) = &mut self.phase else { return };
         if now < looking.deadline() {
             return;
@@ -272,6 +279,26 @@ impl Election {
         self.tell_all(out);
         out.push(Output::TimedOut { interval_ms });
         self.count(now, out);
+    }
+
+    /// COMPAT: Java dials when it sends, up to a minute later (`QuorumCnxManager.connectAll`).
+    fn redial(&mut self, now: Millis, out: &mut Vec<Output>) {
+        if now < self.redial_at || !matches!(self.phase, Phase::Looking(_)) {
+            return;
+        }
+        self.redial_at = Millis(now.0.saturating_add(REDIAL_INTERVAL_MS));
+        out.extend(self.missing().map(Output::Dial));
+    }
+
+    /// Voters that are not connected.
+    fn missing(&self) -> impl Iterator<Item = ServerId> {
+        let voters = self.rules.quorum.voters().into_iter();
+        voters.filter(|voter| *voter != self.rules.me && !self.connected.contains(voter))
+    }
+
+    /// Whether a peer can be told something now.
+    pub fn is_connected(&self, peer: ServerId) -> bool {
+        self.connected.contains(&peer)
     }
 
     /// What this server is doing.

@@ -92,6 +92,12 @@ impl History {
         self.unapplied.len()
     }
 
+    /// How many are logged and not durable.
+    pub(super) fn unflushed(&self) -> usize {
+        let durable = self.unapplied.partition_point(|proposal| proposal.zxid <= self.durable);
+        self.unapplied.len() - durable
+    }
+
     /// The last that a quorum has, as far as this server knows.
     pub(super) fn last_committed(&self) -> Zxid {
         match self.committed.checked_sub(1) {

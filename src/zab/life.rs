@@ -8,7 +8,7 @@ use super::leader::Leader;
 use super::learner::Learner;
 use super::{Input, LinkId, Membership, Output, Proposal, Why};
 use crate::ids::{Epoch, Millis, ServerId, Zxid};
-use crate::limits::UNAPPLIED_MAX;
+use crate::limits::{FAILED_TERMS_FREE, REJOIN_PAUSE_MS, UNFLUSHED_MAX};
 use crate::wire::election::{PeerState, Vote};
 
 /// One server's part in the protocol, for its whole life.
@@ -19,13 +19,17 @@ pub struct Zab {
     /// A standalone server has none.
     election: Option<Election>,
     role: Role,
+    /// Terms in a row that were not established.
+    failed_terms: u32,
+    /// When it looks again, at the earliest.
+    rests_until: Millis,
     /// What the election put out in this step; empty between steps.
     elected: Vec<election::Output>,
 }
 
 #[derive(Debug)]
 enum Role {
-    /// The last role has ended, and the disk still owes an answer.
+    /// The last role has ended; the disk may still owe an answer, or it is too soon.
     Settling,
     Looking,
     Leading(Box<Leader>),
@@ -93,7 +97,15 @@ impl Zab {
         election: Option<Election>,
     ) -> Self {
         let history = History::new(standing, recent, config.recent_max, config.mutations);
-        Self { config, history, election, role: Role::Looking, elected: Vec::new() }
+        Self {
+            config,
+            history,
+            election,
+            role: Role::Looking,
+            failed_terms: 0,
+            rests_until: Millis(0),
+            elected: Vec::new(),
+        }
     }
 
     fn context<'a>(&'a mut self, now: Millis, out: &'a mut Vec<Output>) -> Context<'a> {
@@ -154,7 +166,7 @@ impl Zab {
             && looks
         {
             let context = Context { config, history, now, out, established: None };
-            let ended = leader.on_looking(from, &context);
+            let ended = leader.on_looking(from, |voter| election.is_connected(voter), &context);
             self.leave_if(ended, now, out);
         }
     }
@@ -183,6 +195,11 @@ impl Zab {
     fn leave_if(&mut self, played: Result<(), Why>, now: Millis, out: &mut Vec<Output>) {
         let Err(why) = played else { return };
         out.push(Output::Rest(why.clone()));
+        self.failed_terms = match self.epoch() {
+            Some(_) => 0,
+            None => self.failed_terms.saturating_add(1),
+        };
+        self.rests_until = Millis(now.0.saturating_add(pause_ms(self.failed_terms)));
         let role = std::mem::replace(&mut self.role, Role::Settling);
         let mut context = self.context(now, out);
         match role {
@@ -197,7 +214,8 @@ impl Zab {
 
     /// Looks again, once the disk has everything.
     fn settle(&mut self, now: Millis, out: &mut Vec<Output>) {
-        if !matches!(self.role, Role::Settling) || !self.history.is_settled() {
+        let is_due = self.rests_until <= now && self.history.is_settled();
+        if !matches!(self.role, Role::Settling) || !is_due {
             return;
         }
         self.history.settle(out);
@@ -236,6 +254,7 @@ impl Zab {
         let of_role = match &self.role {
             Role::Leading(leader) => leader.deadline(),
             Role::Learning(learner) => learner.deadline(),
+            Role::Settling if self.history.is_settled() => Some(self.rests_until),
             Role::Looking | Role::Settling => None,
         };
         of_election.into_iter().chain(of_role).min()
@@ -299,10 +318,14 @@ impl Zab {
         }
     }
 
-    /// How many proposals were appended and not yet given out as commits: what the log's queue has
-    /// to have room for.
+    /// How many proposals were appended and not yet given out as commits.
     pub fn outstanding(&self) -> usize {
         self.history.unapplied()
+    }
+
+    /// How many proposals were appended and are not flushed: what the log's queue has room for.
+    pub fn unflushed(&self) -> usize {
+        self.history.unflushed()
     }
 
     /// The epochs on this server's disk, and the end of its log.
@@ -335,10 +358,19 @@ impl Zab {
     pub fn is_reading(&self) -> bool {
         match &self.role {
             Role::Learning(learner) => {
-                !learner.is_rebuilding() && self.history.unapplied() < UNAPPLIED_MAX
+                !learner.is_rebuilding() && self.history.unflushed() < UNFLUSHED_MAX
             }
             Role::Leading(_) | Role::Looking | Role::Settling => true,
         }
+    }
+}
+
+/// A server that cannot join its leader, whatever the reason, does not try without end.
+fn pause_ms(failed_terms: u32) -> i64 {
+    let (first, max) = REJOIN_PAUSE_MS;
+    match failed_terms.checked_sub(FAILED_TERMS_FREE + 1) {
+        Some(doublings) => max.min(first.saturating_mul(1 << doublings.min(16))),
+        None => 0,
     }
 }
 

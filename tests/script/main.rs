@@ -8,6 +8,7 @@
 mod ensemble;
 mod env;
 mod issues;
+mod lone;
 mod words;
 
 use std::fs;

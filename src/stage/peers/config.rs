@@ -67,11 +67,13 @@ impl Config {
     pub(super) fn handshake(&self, own: &[PeerAddress]) -> Handshake {
         let configured = self.addresses(self.me, Port::Election);
         let mut addresses = if own.is_empty() { configured } else { own.to_vec() };
-        let form = if self.multi_address {
-            HandshakeForm::Addresses
-        } else {
+        if !self.multi_address {
             addresses.truncate(1);
-            HandshakeForm::OneAddress
+        }
+        let form = match () {
+            () if addresses.is_empty() => HandshakeForm::Bare,
+            () if self.multi_address => HandshakeForm::Addresses,
+            () => HandshakeForm::OneAddress,
         };
         Handshake { form, server: self.me, addresses }
     }
@@ -106,6 +108,8 @@ mod tests {
         assert_eq!(config(false).handshake(&own).addresses, own, "the literal, once known");
         let all = config(true).handshake(&[]);
         assert_eq!((all.form, all.addresses.len()), (HandshakeForm::Addresses, 2));
+        let nowhere = Config { members: BTreeMap::new(), ..config(true) };
+        assert_eq!(nowhere.handshake(&[]).form, HandshakeForm::Bare, "no text may be empty");
     }
 
     #[test]

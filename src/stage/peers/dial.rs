@@ -38,7 +38,11 @@ pub(super) enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unresolved(why) => write!(f, "the name does not resolve: {why}"),
+            Self::Unresolved(why) => write!(
+                f,
+                "the name does not resolve here ({why}): add it to the hosts file or DNS of this \
+                 server"
+            ),
             Self::Own => f.write_str("not tried"),
             Self::Failed(failure) => failure.fmt(f),
             Self::TimedOut(after) => write!(f, "timed out after {} ms", after.as_millis()),
@@ -99,8 +103,8 @@ pub(super) struct Manner {
 struct Race {
     manner: Manner,
     deadline: Millis,
-    /// Of the look-up that is waited for.
-    serial: Option<u64>,
+    /// The look-up that is waited for, and of what.
+    asked: Option<(u64, Vec<PeerAddress>)>,
     waiting: VecDeque<Target>,
     open: Vec<(ConnectionId, Target)>,
     /// When the next address has its turn.
@@ -129,11 +133,11 @@ impl Dials {
         if self.is_on(purpose) {
             return;
         }
-        let serial = resolver.ask(Wanted::Dial(purpose), names);
+        let serial = resolver.ask(Wanted::Dial(purpose), names.clone());
         let race = Race {
             manner,
             deadline: Millis(now.0 + millis(manner.timeout)),
-            serial: Some(serial),
+            asked: Some((serial, names)),
             waiting: VecDeque::new(),
             open: Vec::new(),
             next_at: now,
@@ -164,10 +168,9 @@ impl Dials {
         is_own: impl Fn(&Target) -> bool,
     ) {
         let Some(race) = self.races.get_mut(&purpose) else { return };
-        if race.serial != Some(serial) {
+        if race.asked.take_if(|(asked, _)| *asked == serial).is_none() {
             return;
         }
-        race.serial = None;
         let (own, others) = found.targets.into_iter().partition::<Vec<_>, _>(is_own);
         race.failed.extend(own.into_iter().map(|target| Attempt::of(target, Reason::Own)));
         race.waiting = others.into();
@@ -261,6 +264,12 @@ impl Dials {
             reactor.close(id, Close::Now);
             attempts.push(Attempt::of(target, Reason::TimedOut(after)));
         }
+        let slow = race.asked.into_iter().flat_map(|(_, names)| names);
+        attempts.extend(slow.map(|name| Attempt {
+            name,
+            target: None,
+            reason: Reason::Unresolved(format!("no answer in {} ms", after.as_millis())),
+        }));
         let untried = race.waiting.into_iter();
         attempts.extend(untried.map(|target| Attempt::of(target, Reason::TimedOut(after))));
         attempts
@@ -290,15 +299,44 @@ impl Race {
     }
 
     fn is_lost(&self, now: Millis) -> bool {
-        let all_tried = self.serial.is_none() && self.waiting.is_empty() && self.open.is_empty();
+        let all_tried = self.asked.is_none() && self.waiting.is_empty() && self.open.is_empty();
         all_tried || now >= self.deadline
     }
 
     fn deadline(&self) -> Millis {
         match () {
-            () if self.serial.is_none() && self.open.is_empty() => Millis(0),
+            () if self.asked.is_none() && self.open.is_empty() => Millis(0),
             () if self.waiting.is_empty() => self.deadline,
             () => self.deadline.min(self.next_at),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Options;
+    use crate::stage::queue::ParkBell;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_name_server_that_does_not_answer_is_what_the_race_is_lost_to() {
+        let mut resolver = Resolver::new(Arc::new(ParkBell::default()));
+        let mut reactor = Reactor::new(Options::default()).unwrap();
+        let (mut dials, mut outcomes) = (Dials::default(), Vec::new());
+        let purpose = Purpose::Election(ServerId(2));
+        let name = PeerAddress { host: "localhost".to_owned(), port: 3888 };
+        let manner = Manner { timeout: Duration::from_millis(50), keep_alive: false };
+        dials.begin(purpose, vec![name.clone()], manner, &mut resolver, Millis(0));
+        assert_eq!(dials.deadline(), Some(Millis(50)));
+        dials.on_time(Millis(49), &mut reactor, &mut outcomes);
+        assert!(outcomes.is_empty() && dials.is_on(purpose));
+        dials.on_time(Millis(50), &mut reactor, &mut outcomes);
+        let [Outcome::Lost { attempts, .. }] = &outcomes[..] else { panic!("{outcomes:?}") };
+        let text = attempts[0].to_string();
+        assert!(text.starts_with("localhost/<unresolved>:3888: "), "{text}");
+        assert!(text.contains("no answer in 50 ms"), "{text}");
+        assert_eq!((attempts.len(), dials.deadline()), (1, None));
+        dials.on_found(purpose, 1, Found::default(), |_| false); // late, and for nobody
     }
 }

@@ -15,10 +15,10 @@ use super::report::Remark;
 use crate::ids::{Millis, ServerId};
 use crate::limits::{
     CALLS_WITHOUT_ANSWER, DIAL_GAP_MS, ELECTION_GUESTS_MAX, ELECTION_OUTBOX_BYTES_MAX,
-    ELECTION_STRANGERS_MAX,
+    ELECTION_STRANGERS_MAX, NOTIFICATIONS_PER_TURN_MAX,
 };
 use crate::net::{Close, ConnectionId, Reactor};
-use crate::wire::election::{self, Handshake, Notification};
+use crate::wire::election::{self, Handshake, Notification, PeerAddress};
 use crate::zab::election::is_kept;
 
 /// Within it a second call of a connected peer is one too many.
@@ -146,7 +146,7 @@ impl Elections {
     ) {
         match judge(&handshake, self.me) {
             Verdict::Keep(server) => {
-                self.introductions.push(handshake);
+                self.introductions.push(self.believed(handshake, peer));
                 self.suspect_twin(server, peer);
                 self.keep(server, id, peer, reactor, out);
             }
@@ -156,7 +156,7 @@ impl Elections {
                 self.keep(server, id, peer, reactor, out);
             }
             Verdict::DialBack(server) => {
-                self.introductions.push(handshake);
+                self.introductions.push(self.believed(handshake, peer));
                 self.suspect_twin(server, peer);
                 reactor.close(id, Close::Now);
                 self.want_guest(server, reactor, out);
@@ -174,6 +174,15 @@ impl Elections {
                 reactor.close(id, Close::Reset);
             }
         }
+    }
+
+    /// Nobody who is no member has this server dial a third one.
+    fn believed(&self, mut handshake: Handshake, peer: SocketAddr) -> Handshake {
+        if !self.members.contains(&handshake.server) {
+            let is_its_own = |one: &PeerAddress| one.host.parse() == Ok(peer.ip());
+            handshake.addresses.retain(is_its_own);
+        }
+        handshake
     }
 
     /// The connection is the one to `server`, and replaces another.
@@ -228,6 +237,7 @@ impl Elections {
         }
     }
 
+    /// Tells what has come. Of very much at once only the last: what a peer wants now counts.
     fn take_messages(
         &mut self,
         from: ServerId,
@@ -235,23 +245,30 @@ impl Elections {
         reactor: &mut Reactor,
         out: &mut Vec<PeerEvent>,
     ) {
-        loop {
-            let input = reactor.input(id);
-            let (frame, left) = match election::split(input) {
-                Ok(None) => return,
-                Ok(Some((frame, rest))) => (frame, rest.len()),
-                Err(error) => return self.lose(from, &error.to_string(), reactor, out),
-            };
-            // COMPAT: a message that makes no sense costs the message (`WorkerReceiver`).
-            match Notification::decode(frame) {
-                Ok(notification) => {
-                    let notification = notification.into_owned();
-                    out.push(PeerEvent::Notified { from, notification });
+        let mut frames = VecDeque::new();
+        let mut rest = reactor.input(id);
+        let bytes = rest.len();
+        let broken = loop {
+            match election::split(rest) {
+                Ok(Some((frame, after))) => {
+                    frames.push_back(frame);
+                    if frames.len() > NOTIFICATIONS_PER_TURN_MAX {
+                        frames.pop_front();
+                    }
+                    rest = after;
                 }
-                Err(error) => tracing::debug!(%from, %error, "skipped an election message"),
+                Ok(None) => break None,
+                Err(error) => break Some(error),
             }
-            let taken = input.len() - left;
-            reactor.consume(id, taken);
+        };
+        // COMPAT: a message that makes no sense costs the message (`WorkerReceiver`).
+        out.extend(frames.iter().filter_map(|frame| Notification::decode(frame).ok()).map(
+            |notification| PeerEvent::Notified { from, notification: notification.into_owned() },
+        ));
+        let taken = bytes - rest.len();
+        reactor.consume(id, taken);
+        if let Some(error) = broken {
+            self.lose(from, &error.to_string(), reactor, out);
         }
     }
 
@@ -287,11 +304,11 @@ impl Elections {
         out: &mut Vec<PeerEvent>,
     ) {
         let Some(known) = self.peers.get_mut(&server) else { return };
-        let Some((id, _)) = known.open.take() else { return };
+        let Some((id, peer)) = known.open.take() else { return };
         self.of.remove(&id);
         reactor.close(id, Close::Now);
         let (to, me, why) = (server, self.me, why.to_owned());
-        self.remarks.push(Remark::Broken { to, me, why });
+        self.remarks.push(Remark::Broken { to, me, peer, why });
         out.push(PeerEvent::ElectionDown(server));
     }
 
@@ -384,9 +401,14 @@ impl Elections {
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<Millis> {
+    /// When [`Self::due`] has something to say.
+    pub(super) fn wishes_due(&self) -> Option<Millis> {
         let wanted = self.peers.values().filter(|known| known.wanted);
-        let strangers = self.strangers.front().map(|(at, ..)| *at);
-        wanted.map(|known| known.not_before).chain(strangers).min()
+        wanted.map(|known| known.not_before).min()
+    }
+
+    /// When [`Self::on_time`] has something to do.
+    pub(super) fn deadline(&self) -> Option<Millis> {
+        self.strangers.front().map(|(at, ..)| *at)
     }
 }

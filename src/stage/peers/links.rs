@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem;
 use std::net::SocketAddr;
 
+use super::PeerEvent;
 use super::config::Port;
 use super::report::Remark;
-use super::{LinkId, PeerEvent};
 use crate::ids::Millis;
 use crate::limits::{
     LINK_OUTBOX_BYTES_MAX, LINK_PACKETS_PER_TURN_MAX, LINKS_MAX, QUORUM_PACKET_BYTES_MAX_STRANGER,
@@ -22,6 +22,7 @@ use crate::limits::{
 };
 use crate::net::{Close, ConnectionId, Reactor};
 use crate::wire::quorum::{Packet, PacketError};
+use crate::zab::LinkId;
 
 /// Above it, what is left to send is not worth waiting for when a link is closed.
 const LAST_WORDS_BYTES_MAX: usize = 64 << 10;

@@ -23,6 +23,7 @@ mod resolve;
 mod tests;
 mod turn;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +34,7 @@ use crate::ids::{Millis, ServerId};
 use crate::limits::{
     ELECTION_BIND_RETRY_MS, ELECTION_OUTBOX_BYTES_MAX, NOTIFICATION_BYTES_MAX, QUORUM_BIND_RETRY_MS,
 };
-use crate::net::{CloseReason, ConnectionId, Event, Options, Reactor};
+use crate::net::{Close, CloseReason, ConnectionId, Event, Options, Reactor};
 use crate::wire::election::{Notification, PeerAddress};
 use crate::wire::quorum::Packet;
 use crate::zab::LinkId;
@@ -116,7 +117,7 @@ pub enum PeerEvent {
 }
 
 /// What a name is looked up for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Wanted {
     Dial(Purpose),
     Listen(Port),
@@ -154,13 +155,15 @@ fn millis(duration: Duration) -> i64 {
 }
 
 impl Peers {
-    /// Sockets on `reactor`, which is the one to be passed to all calls; none are open yet.
+    /// Sockets on `reactor`, which is the one to be passed to all calls, and on which nobody else
+    /// listens; none are open yet.
     pub fn new(config: Config, reactor: &Reactor) -> Self {
-        let members = config.members.keys().copied().collect();
+        let members: BTreeSet<ServerId> = config.members.keys().copied().collect();
         let door = |port| Door::new(port, own_names(&config, port), config.keep_alive);
         Self {
             resolver: Resolver::new(Arc::new(reactor.waker())),
             dials: Dials::default(),
+            log: Log::new(members.clone()),
             elections: Elections::new(config.me, members, millis(config.handshake_timeout)),
             links: Links::new(config.packet_bytes_max, millis(config.introduction_timeout)),
             election_door: door(Port::Election)
@@ -169,7 +172,6 @@ impl Peers {
             leader: None,
             listening: Vec::new(),
             atlas: Atlas::default(),
-            log: Log::default(),
             outcomes: Vec::new(),
             config,
         }
@@ -231,8 +233,8 @@ impl Peers {
         self.links.begin_stream(link);
     }
 
-    /// Queues bytes of a snapshot, without a bound: look at [`Self::outbox_bytes`] before, and go
-    /// on at `Drained` after it held more than 64 KiB.
+    /// Queues bytes of a snapshot, without a bound: look at [`Self::stream_outbox_bytes`] before.
+    /// `Drained` follows when it is empty after it held more than 64 KiB.
     ///
     /// # Panics
     /// If no stream was begun.
@@ -300,7 +302,9 @@ impl Peers {
             return Some(Millis(0));
         }
         let doors = [self.election_door.deadline(), self.quorum_door.deadline()];
-        let rest = [self.dials.deadline(), self.elections.deadline(), self.links.deadline()];
+        let wishes = self.elections.wishes_due().filter(|_| !self.election_door.is_opening());
+        let elections = self.elections.deadline();
+        let rest = [self.dials.deadline(), wishes, elections, self.links.deadline()];
         doors.into_iter().chain(rest).flatten().min()
     }
 
@@ -328,7 +332,12 @@ impl Peers {
                 let port = doors.iter().find(|(door, _)| door.has(listener)).map(|(_, port)| *port);
                 port.map(|port| self.log.tell(now, &Remark::NotAccepting { port, error })).is_some()
             }
-            Event::Connected { id } => self.dials.on_connected(id, reactor, &mut self.outcomes),
+            Event::Connected { id } => {
+                let is_ours = self.dials.on_connected(id, reactor, &mut self.outcomes);
+                // At once, for more may have happened to it already.
+                self.on_outcomes(reactor, out);
+                is_ours
+            }
             Event::ConnectFailed { id, reason } => self.dials.on_failed(id, reason, now),
             Event::Received { id } => match self.links.link_of(id) {
                 Some(link) => (self.links.on_received(link, reactor, out), true).1,
@@ -343,7 +352,9 @@ impl Peers {
                 None => self.elections.on_drained(id, reactor),
             },
             Event::Closed { id, reason } => self.on_closed(id, reason, reactor, out),
-            Event::Accepted { .. } | Event::Woken => false,
+            // By a port that was closed in the meantime.
+            Event::Accepted { id, .. } => (reactor.close(id, Close::Now), true).1,
+            Event::Woken => false,
         }
     }
 

@@ -85,6 +85,11 @@ impl Door {
         self.listeners.contains(&listener)
     }
 
+    /// Whether it is tried for the first time.
+    pub(super) fn is_opening(&self) -> bool {
+        matches!(self.state, State::Resolving { .. }) && self.tries == 0
+    }
+
     pub(super) fn deadline(&self) -> Option<Millis> {
         match self.state {
             State::Resting { until } => Some(until),

@@ -2,7 +2,8 @@
 //!
 //! Threads: the zab thread asks; a few `resolver` threads, started when the first name needs
 //! them, wait for the system's answer. One slow name does not hold up another until all of them
-//! are busy; then asks queue up to a bound. Literals are answered at once, without a thread.
+//! are busy; then asks queue up to a bound. What is being looked up for a purpose is not asked for
+//! it again. Literals are answered at once, without a thread.
 
 use std::collections::VecDeque;
 use std::io;
@@ -61,11 +62,11 @@ pub(super) struct Resolver<W> {
     at_once: VecDeque<Answer<W>>,
     threads: usize,
     /// Asks whose answers were not taken; no queue is asked to hold more.
-    unfinished: usize,
+    unfinished: Vec<(W, u64)>,
     serial: u64,
 }
 
-impl<W: Copy + Send + 'static> Resolver<W> {
+impl<W: Copy + PartialEq + Send + 'static> Resolver<W> {
     /// One whose answers wake `bell`'s thread.
     pub(super) fn new(bell: Arc<dyn Bell>) -> Self {
         let (asks, waiting) = sync_channel(RESOLVER_QUEUE_MAX);
@@ -75,13 +76,16 @@ impl<W: Copy + Send + 'static> Resolver<W> {
             answers: bounded(RESOLVER_QUEUE_MAX, bell),
             at_once: VecDeque::new(),
             threads: 0,
-            unfinished: 0,
+            unfinished: Vec::new(),
             serial: 0,
         }
     }
 
     /// Asks for the addresses of `names`; returns the answer's number.
     pub(super) fn ask(&mut self, wanted: W, names: Vec<PeerAddress>) -> u64 {
+        if let Some((_, serial)) = self.unfinished.iter().find(|(asked, _)| *asked == wanted) {
+            return *serial;
+        }
         self.serial += 1;
         let ask = Ask { wanted, serial: self.serial, names };
         let is_literal = |name: &PeerAddress| name.host.parse::<IpAddr>().is_ok();
@@ -89,11 +93,11 @@ impl<W: Copy + Send + 'static> Resolver<W> {
             self.at_once.push_back(answer(ask));
             return self.serial;
         }
-        if self.unfinished >= RESOLVER_QUEUE_MAX {
+        if self.unfinished.len() >= RESOLVER_QUEUE_MAX {
             self.refuse(ask, "too many names are being looked up already");
             return self.serial;
         }
-        let all_busy = self.unfinished >= self.threads;
+        let all_busy = self.unfinished.len() >= self.threads;
         if all_busy && self.threads < RESOLVER_THREADS_MAX && self.start().is_ok() {
             self.threads += 1;
         }
@@ -101,7 +105,7 @@ impl<W: Copy + Send + 'static> Resolver<W> {
             self.refuse(ask, "no thread to look it up with");
             return self.serial;
         }
-        self.unfinished += 1;
+        self.unfinished.push((wanted, self.serial));
         let queued = self.asks.try_send(ask);
         assert!(queued.is_ok(), "the queue holds as many as may be unfinished");
         self.serial
@@ -120,7 +124,7 @@ impl<W: Copy + Send + 'static> Resolver<W> {
             return Some(answer);
         }
         let answer = self.answers.1.pop()?;
-        self.unfinished -= 1;
+        self.unfinished.retain(|(_, serial)| *serial != answer.serial);
         Some(answer)
     }
 
@@ -208,7 +212,8 @@ mod tests {
         let bell = Arc::new(ParkBell::default());
         bell.adopt();
         let mut resolver = Resolver::new(Arc::clone(&bell) as Arc<dyn Bell>);
-        resolver.ask(1, vec![name("localhost")]);
+        let serial = resolver.ask(1, vec![name("localhost")]);
+        assert_eq!(resolver.ask(1, vec![name("localhost")]), serial, "one look-up at a time");
         let answer = wait(&mut resolver, &bell);
         assert!(answer.found.targets[0].at.ip().is_loopback(), "{:?}", answer.found);
         assert_eq!(answer.found.targets[0].name, name("localhost"));
@@ -222,7 +227,7 @@ mod tests {
     #[test]
     fn too_many_asks_are_refused_not_queued() {
         let mut resolver = Resolver::new(Arc::new(ParkBell::default()));
-        resolver.unfinished = RESOLVER_QUEUE_MAX;
+        resolver.unfinished = vec![(0, 0); RESOLVER_QUEUE_MAX];
         resolver.ask(1, vec![name("localhost")]);
         let answer = resolver.pop().expect("at once");
         assert!(answer.found.unresolved[0].why.contains("too many"));

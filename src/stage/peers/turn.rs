@@ -28,9 +28,7 @@ impl Peers {
             self.on_answer(answer, now, reactor, out);
         }
         self.dials.on_time(now, reactor, &mut self.outcomes);
-        for outcome in std::mem::take(&mut self.outcomes) {
-            self.on_outcome(outcome, reactor, out);
-        }
+        self.on_outcomes(reactor, out);
         let remarks = self.elections.remarks.drain(..).chain(self.links.remarks.drain(..));
         remarks.for_each(|remark| self.log.tell(now, &remark));
     }
@@ -48,7 +46,9 @@ impl Peers {
 
     fn begin_dials(&mut self, now: Millis) {
         let keep_alive = self.config.keep_alive;
-        for to in self.elections.due() {
+        // Who is called calls back, so this server's own port comes first.
+        let due = if self.election_door.is_opening() { Vec::new() } else { self.elections.due() };
+        for to in due {
             let mut names = self.config.addresses(to, Port::Election);
             let claims = self.atlas.claims(to).iter().filter(|claim| !names.contains(claim));
             let claims: Vec<PeerAddress> = claims.cloned().collect();
@@ -144,6 +144,12 @@ impl Peers {
         // A wildcard says nothing to others: they are told the configured name then.
         let own = self.listening.iter().map(literal).filter(|own| !own.is_wildcard());
         self.config.handshake(&own.collect::<Vec<_>>())
+    }
+
+    pub(super) fn on_outcomes(&mut self, reactor: &mut Reactor, out: &mut Vec<PeerEvent>) {
+        for outcome in std::mem::take(&mut self.outcomes) {
+            self.on_outcome(outcome, reactor, out);
+        }
     }
 
     fn on_outcome(&mut self, outcome: Outcome, reactor: &mut Reactor, out: &mut Vec<PeerEvent>) {

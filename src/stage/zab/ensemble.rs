@@ -52,7 +52,7 @@ pub(super) struct Acquaintance {
 
 /// See the module.
 pub(super) struct Member {
-    me: ServerId,
+    pub(super) me: ServerId,
     pub(super) peers: Peers,
     /// What peers did and nobody has heard yet.
     pub(super) events: Vec<PeerEvent>,
@@ -91,6 +91,10 @@ pub(super) fn state_name(state: PeerState) -> &'static str {
 
 fn shout(state: PeerState) -> String {
     state_name(state).to_uppercase()
+}
+
+fn brings_packet(event: &PeerEvent, of: LinkId) -> bool {
+    if let PeerEvent::Packet { link, .. } = event { *link == of } else { false }
 }
 
 impl Member {
@@ -135,12 +139,22 @@ impl Member {
     /// Who is on a link, for the log.
     pub(super) fn name_of(&self, link: LinkId) -> String {
         match self.links.get(&link) {
+            Some(Acquaintance { server: Some(server), address, .. }) if address.is_empty() => {
+                format!("leader {server}")
+            }
             Some(Acquaintance { server: Some(server), address, .. }) => {
                 format!("server {server} ({address})")
             }
             Some(Acquaintance { server: None, address, .. }) => format!("peer {address}"),
             None => format!("link {}", link.0),
         }
+    }
+
+    pub(super) fn count_proposal(&mut self, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let (_, min, max) = self.proposal_bytes;
+        let min = if min < 0 { bytes } else { min.min(bytes) };
+        self.proposal_bytes = (bytes, min, max.max(bytes));
     }
 
     fn meet(&mut self, link: LinkId, address: SocketAddr, server: Option<ServerId>) {
@@ -262,11 +276,11 @@ impl ZabStage {
         loop {
             let Some(member) = &mut self.member else { return };
             let leader = member.leader;
-            let of_leader = |event: &PeerEvent| matches!(event, PeerEvent::Packet { link, .. } if Some(*link) == leader);
-            if !self.zab.is_reading() && member.on_links.front().is_some_and(of_leader) {
-                if let Some(link) = leader {
-                    member.peers.pause(link, &mut self.parts.reactor);
-                }
+            if !self.zab.is_reading()
+                && let Some(link) = leader
+                && member.on_links.front().is_some_and(|event| brings_packet(event, link))
+            {
+                member.peers.pause(link, &mut self.parts.reactor);
                 return;
             }
             let Some(event) = member.on_links.pop_front() else { break };

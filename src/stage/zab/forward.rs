@@ -95,11 +95,21 @@ impl ZabStage {
 
     pub(super) fn take_to_forward(&mut self, ask: Ask) {
         match ask {
-            Ask::Connect(ask) if ask.session == SessionId::NONE => self.forward_new_session(ask),
-            Ask::Connect(ask) => self.forward_moving_session(ask),
+            Ask::Connect(ask) => self.forward_connect(ask),
             Ask::Intruder(session) => self.suspect(session),
             Ask::Gone(origin, session) => self.sessions.detach(session, origin),
             Ask::Write(ask) => self.forward_write(ask),
+        }
+    }
+
+    fn forward_connect(&mut self, ask: ConnectAsk) {
+        if self.connect_locally(ask) {
+            return;
+        }
+        if ask.session == SessionId::NONE {
+            self.forward_new_session(ask);
+        } else {
+            self.forward_moving_session(ask);
         }
     }
 
@@ -109,7 +119,11 @@ impl ZabStage {
         if let Some(forwarding) = self.forwarding() {
             forwarding.opening.insert(session, ask);
         }
-        let body = ask.timeout_ms.to_be_bytes();
+        self.forward_create_session(session, ask.timeout_ms);
+    }
+
+    pub(super) fn forward_create_session(&mut self, session: SessionId, timeout_ms: i32) {
+        let body = timeout_ms.to_be_bytes();
         self.say(Packet::Request(Forwarded {
             session,
             cxid: Xid(0),
@@ -133,6 +147,9 @@ impl ZabStage {
     fn forward_write(&mut self, ask: WriteAsk) {
         if !self.sessions.speaks_for(ask.session, ask.origin) {
             self.cut(Some(ask.origin)); // moved to another connection meanwhile
+            return;
+        }
+        if self.write_locally(&ask) {
             return;
         }
         let WriteAsk { origin, session, xid, op, body, identities } = ask;

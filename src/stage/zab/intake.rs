@@ -85,7 +85,12 @@ impl ZabStage {
     }
 
     fn write(&mut self, ask: &WriteAsk) {
-        let standing = if !self.sessions.tracker.is_alive(ask.session) {
+        if self.write_locally(ask) {
+            return;
+        }
+        let standing = if self.sessions.is_local(ask.session) {
+            Standing::Local
+        } else if !self.sessions.tracker.is_alive(ask.session) {
             Standing::Refused(ErrorCode::SessionExpired)
         } else if self.sessions.speaks_for(ask.session, ask.origin) {
             Standing::Global
@@ -112,6 +117,9 @@ impl ZabStage {
             self.preparer.prepare(&tree, author, stamp, write, &mut self.record);
         }
         self.bytes_in_flight += self.record.len();
+        if let Some(member) = &mut self.member {
+            member.count_proposal(self.record.len());
+        }
         let proposal = Proposal { zxid: stamp.zxid, record: self.record.as_slice().into() };
         self.pending.push_back(pending);
         self.step(Input::Propose(proposal));

@@ -82,11 +82,14 @@ impl ZabStage {
             return;
         }
         let tracker = &mut self.sessions.tracker;
-        let standing =
-            tracker.check(*session, owner).map_or_else(Standing::Refused, |()| Standing::Global);
+        let checked = tracker.check(*session, owner);
         if op == OpCode::CloseSession {
             tracker.set_closing(*session);
         }
+        let standing = match checked {
+            Ok(()) => Standing::Global,
+            Err(code) => self.standing_of_stranger(*session, code),
+        };
         let identities: Vec<_> = identities.iter().flatten().map(known).collect();
         let author = Author { session: *session, cxid: *cxid, identities: &identities, standing };
         self.propose(&author, Write::decode(op, body), Pending::Own);

@@ -17,6 +17,7 @@ mod ensemble;
 mod forward;
 mod intake;
 mod learners;
+mod local;
 mod outputs;
 mod read_only;
 mod role;
@@ -137,13 +138,15 @@ impl ZabStage {
     fn new(parts: Parts, zab: Zab, fresh: Vec<Output>, member: Option<Box<Member>>) -> Self {
         let shared = Arc::clone(&parts.shared);
         let last = shared.tree.read().last_zxid();
+        let (server, settings) = (parts.session_server, &shared.settings);
+        let has_local = member.is_some() && settings.local_sessions;
         Self {
             recorder: shared.metrics.recorder(),
             zab,
             role: Role::Resting,
             member,
             preparer: Preparer::new(parts.prepare.clone()),
-            sessions: Sessions::new(parts.session_server, shared.settings.tick_time_ms),
+            sessions: Sessions::new(server, settings.tick_time_ms, has_local),
             chores: Chores::new(&shared.settings, last, shared.clock.now()),
             pending: VecDeque::new(),
             learner_asks: VecDeque::new(),
@@ -214,6 +217,7 @@ impl ZabStage {
         self.carry_out(); // what waited for the tree
         let taken = self.take_in(INTAKE_PER_TURN_MAX);
         self.close_dead_sessions();
+        self.expire_local();
         match self.role {
             Role::ReadOnly => self.expire_readers(),
             Role::Ordering | Role::Forwarding(_) | Role::Resting => self.expire_sessions(),
@@ -267,7 +271,7 @@ impl ZabStage {
         if self.batches.len() != self.rooms() {
             return RETRY;
         }
-        let mut next = self.member_due();
+        let mut next = self.member_due().min(self.sessions.local_due());
         if self.can_propose() {
             next = next.min(self.sessions.next_due()).min(self.chores.next_due());
         } else {

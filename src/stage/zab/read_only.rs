@@ -7,12 +7,11 @@
 
 use super::ZabStage;
 use super::role::Role;
-use crate::ids::{Millis, SessionId, Xid};
-use crate::reply::response;
-use crate::stage::message::{Ask, ConnectAsk, Entry, Origin, WriteAsk};
+use crate::ids::{Millis, SessionId};
+use crate::stage::message::{Ask, ConnectAsk, WriteAsk};
 use crate::stage::service::Service;
+use crate::wire::OpCode;
 use crate::wire::election::PeerState;
-use crate::wire::{ErrorCode, OpCode};
 
 /// COMPAT: how long a server looks for a leader before it serves readers, at least
 /// (`QuorumPeer.run`).
@@ -63,22 +62,13 @@ impl ZabStage {
 
     /// Nothing but a closeSession comes here: the shards refuse writes.
     fn close_reader(&mut self, ask: &WriteAsk) {
-        let WriteAsk { origin, session, xid, op, .. } = ask;
+        let WriteAsk { origin, session, op, .. } = ask;
         if *op == OpCode::CloseSession && self.sessions.speaks_for(*session, *origin) {
-            self.say_goodbye(*origin, *xid);
+            self.say_goodbye(ask);
             self.sessions.remove(*session);
         } else {
             self.cut(Some(*origin));
         }
-    }
-
-    fn say_goodbye(&mut self, origin: Origin, xid: Xid) {
-        let zxid = self.parts.shared.tree.read().last_zxid();
-        let batch = &mut self.batches[origin.shard];
-        let start = batch.bytes.len();
-        response::empty(&mut batch.bytes, xid, zxid, ErrorCode::Ok);
-        let range = start..batch.bytes.len();
-        batch.entries.push(Entry::Closed(origin.connection, zxid, range));
     }
 
     /// Readers that were not heard of for too long.

@@ -102,7 +102,7 @@ impl ZabStage {
         let leads = matches!(self.role, Role::Ordering);
         let phase = if is_established { "broadcast" } else { "discovery" };
         Place {
-            serving: is_established || self.role.is_read_only(),
+            serving: self.parts.shared.service.now() != Service::Resting,
             peer_state: match state {
                 PeerState::Looking => state_name(state).to_owned(),
                 PeerState::Leading | PeerState::Following | PeerState::Observing => {

@@ -27,6 +27,8 @@ const NEVER: Millis = Millis(i64::MAX);
 pub(super) struct Sessions {
     pub(super) ids: SessionIds,
     pub(super) tracker: SessionTracker,
+    /// Those only this server knows, where there are such.
+    pub(super) local: Option<SessionTracker>,
     attached: HashMap<SessionId, Attached>,
     /// Sessions that own ephemerals and are in no session table; to be closed as room permits.
     dead: Vec<SessionId>,
@@ -42,10 +44,11 @@ struct Attached {
 
 impl Sessions {
     /// None, of a server with this number.
-    pub(super) fn new(server: u8, tick_ms: i32) -> Self {
+    pub(super) fn new(server: u8, tick_ms: i32, has_local: bool) -> Self {
         Self {
             ids: SessionIds::new(server, crate::clock::wall()),
             tracker: SessionTracker::new(tick_ms),
+            local: has_local.then(|| SessionTracker::new(tick_ms)),
             attached: HashMap::new(),
             dead: Vec::new(),
             tick_ms,
@@ -65,6 +68,7 @@ impl Sessions {
     /// The role has ended: whoever comes to know a session asks the tree.
     pub(super) fn forget_all(&mut self) {
         self.tracker = SessionTracker::new(self.tick_ms);
+        self.local = self.local.as_ref().map(|_| SessionTracker::new(self.tick_ms));
         self.attached.clear();
         self.dead.clear();
     }
@@ -104,6 +108,7 @@ impl Sessions {
     /// Forgets a session; returns its connection.
     pub(super) fn remove(&mut self, session: SessionId) -> Option<Origin> {
         self.tracker.remove(session);
+        self.stop_being_local(session);
         self.attached.remove(&session).and_then(|attached| attached.origin)
     }
 
@@ -130,18 +135,49 @@ impl Sessions {
         expired
     }
 
+    pub(super) fn is_local(&self, session: SessionId) -> bool {
+        self.local.as_ref().is_some_and(|local| local.is_alive(session))
+    }
+
+    /// Forgets that it is a local one; its timeout, if it was.
+    pub(super) fn stop_being_local(&mut self, session: SessionId) -> Option<i32> {
+        let local = self.local.as_mut()?;
+        let timeout_ms = local.timeout_ms(session);
+        local.remove(session);
+        timeout_ms
+    }
+
+    pub(super) fn local_due(&self) -> Millis {
+        self.local.as_ref().and_then(SessionTracker::next_due).unwrap_or(NEVER)
+    }
+
+    /// Local sessions whose time is up.
+    pub(super) fn expire_local(&mut self, now: Millis) -> Vec<SessionId> {
+        let Self { local, attached, .. } = self;
+        let heard = |id| attached.get(&id).map(|attached: &Attached| attached.cell.last_heard());
+        let mut expired = Vec::new();
+        if let Some(local) = local {
+            local.expired(now, usize::MAX, heard, &mut expired);
+        }
+        expired
+    }
+
     /// Those heard of since `since`: what a leader is told, once for each ping. Those without a
     /// connection are told a last time, and forgotten.
     pub(super) fn touches(&mut self, since: Millis) -> Vec<Touch> {
-        let heard = |attached: &Attached| attached.cell.last_heard() >= since;
+        let local = self.local.as_ref();
+        let is_told = |(id, attached): &(&SessionId, &Attached)| {
+            attached.cell.last_heard() >= since && !local.is_some_and(|local| local.is_alive(**id))
+        };
         let touch = |(id, attached): (&SessionId, &Attached)| Touch {
             session: *id,
             timeout_ms: attached.timeout_ms,
         };
-        let mut touches: Vec<_> =
-            self.attached.iter().filter(|(_, attached)| heard(attached)).map(touch).collect();
+        let mut touches: Vec<_> = self.attached.iter().filter(is_told).map(touch).collect();
         touches.sort_unstable_by_key(|touch| touch.session);
-        self.attached.retain(|_, attached| attached.origin.is_some());
+        self.attached.retain(|id, attached| {
+            attached.origin.is_some() || local.is_some_and(|local| local.is_alive(*id))
+        });
         touches
     }
 }
@@ -154,6 +190,9 @@ pub(super) const fn server_for(session: SessionId) -> Author<'static> {
 impl ZabStage {
     /// A connection asks for a session of a server that orders.
     pub(super) fn connect(&mut self, ask: ConnectAsk) {
+        if self.connect_locally(ask) {
+            return;
+        }
         if ask.session == SessionId::NONE {
             self.open_session(ask);
         } else {

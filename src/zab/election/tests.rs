@@ -161,6 +161,20 @@ fn who_is_not_connected_is_dialed_and_told_on_arrival() {
 }
 
 #[test]
+fn who_is_missing_is_dialed_however_long_the_interval_has_become() {
+    let mut server = Server::new(1);
+    server.election.on_disconnected(ServerId(3));
+    let dials = |now: i64| (now, vec![Output::Dial(ServerId(3))]);
+    let mut seen = Vec::new();
+    while let Some(Millis(now)) = server.election.deadline().filter(|at| at.0 < 16_000) {
+        let out = server.at(now);
+        let only_dials = !out.iter().any(|it| matches!(it, Output::TimedOut { .. }));
+        seen.extend(only_dials.then_some((now, out)));
+    }
+    assert_eq!(seen, [2000, 4000, 6000, 8000, 10_000, 12_000, 14_000].map(dials));
+}
+
+#[test]
 fn a_later_round_begins_the_count_again() {
     let mut server = Server::new(2);
     let later = in_round(4, looking(2));

@@ -68,16 +68,20 @@ impl Leader {
     pub(in crate::zab) fn on_looking(
         &mut self,
         from: ServerId,
+        is_connected: impl Fn(ServerId) -> bool,
         context: &Context<'_>,
     ) -> Result<(), Why> {
-        let is_here = self.links.values().any(|link| link.server == Some(from));
+        let is_here = |voter| self.links.values().any(|link| link.server == Some(voter));
         let is_early = context.now < self.watch.forsaken_from;
-        if is_here || is_early || !self.discovery.is_gathering() {
+        if is_here(from) || is_early || !self.discovery.is_gathering() {
             return Ok(());
         }
         self.looking.insert(from);
-        let quorum = &context.config.quorum;
-        let loyal = quorum.voters().into_iter().filter(|voter| !self.looking.contains(voter));
+        let (quorum, me) = (&context.config.quorum, context.config.me);
+        // One that voted was connected; if it is not any more, it does not follow either.
+        let may_come = |voter| is_connected(voter) && !self.looking.contains(&voter);
+        let is_loyal = |voter: &ServerId| *voter == me || is_here(*voter) || may_come(*voter);
+        let loyal = quorum.voters().into_iter().filter(is_loyal);
         if quorum.is_met_by(loyal) { Ok(()) } else { Err(Why::Forsaken) }
     }
 

@@ -36,7 +36,7 @@ enum State {
     /// Waits for DIFF, TRUNC or SNAP.
     Choosing { epoch: Epoch },
     /// Waits for the snapshot, or for the cut, to be on disk; what comes meanwhile waits too.
-    Rebuilding { epoch: Epoch, waiting: VecDeque<Packet> },
+    Rebuilding { epoch: Epoch, cut_to: Option<Zxid>, waiting: VecDeque<Packet> },
     /// Takes the leader's history.
     Receiving { epoch: Epoch },
     /// Has all of it, and waits for the disk to have it.
@@ -171,12 +171,12 @@ impl Link {
         self.state = match state {
             State::Discovering => self.on_epoch(packet, context)?,
             State::Choosing { epoch } => self.on_choice(epoch, packet, context)?,
-            State::Rebuilding { epoch, mut waiting } => {
+            State::Rebuilding { epoch, cut_to, mut waiting } => {
                 if waiting.len() >= PACKETS_HELD_MAX {
                     return Err(PeerFault::TooMuch { max: PACKETS_HELD_MAX });
                 }
                 waiting.push_back(packet);
-                State::Rebuilding { epoch, waiting }
+                State::Rebuilding { epoch, cut_to, waiting }
             }
             State::Receiving { epoch } => self.on_history(epoch, packet, context)?,
             State::Settling { epoch } => self.on_settling(epoch, packet, context)?,
@@ -227,15 +227,15 @@ impl Link {
         context: &mut Context<'_>,
     ) -> Result<State, PeerFault> {
         let last = context.history.last_logged();
-        let order = if let Packet::Diff { .. } = packet {
+        let (order, cut_to) = if let Packet::Diff { .. } = packet {
             return Ok(State::Receiving { epoch });
         } else if let Packet::Trunc { zxid: to } = packet {
             if to > last {
                 return Err(PeerFault::Cut { last, to });
             }
-            Output::Truncate { to }
+            (Output::Truncate { to }, Some(to))
         } else if let Packet::Snap { zxid } = packet {
-            Output::ReceiveSnapshot { link: self.id, zxid }
+            (Output::ReceiveSnapshot { link: self.id, zxid }, None)
         } else if let Packet::Unknown { .. } = packet {
             return Ok(State::Choosing { epoch });
         } else {
@@ -243,7 +243,7 @@ impl Link {
         };
         context.out.push(order);
         context.history.begin_rebuilding();
-        Ok(State::Rebuilding { epoch, waiting: VecDeque::new() })
+        Ok(State::Rebuilding { epoch, cut_to, waiting: VecDeque::new() })
     }
 
     fn on_history(
@@ -334,9 +334,15 @@ impl Link {
         context: &mut Context<'_>,
     ) -> Result<(), PeerFault> {
         let state = std::mem::replace(&mut self.state, State::Left);
-        let State::Rebuilding { epoch, waiting } = state else {
+        let State::Rebuilding { epoch, cut_to, waiting } = state else {
             panic!("nothing was to be rebuilt, while {}", state.name())
         };
+        // What it was to end with was never there, and what is before that may not be either. An
+        // epoch's beginning is no txn: all before it is there if the epoch was.
+        let is_there = |to: Zxid| last == to || (to.counter() == 0 && last < to);
+        if let Some(to) = cut_to.filter(|to| !is_there(*to)) {
+            return Err(PeerFault::Cut { last, to });
+        }
         self.tail.rebuilt(last);
         self.state = State::Receiving { epoch };
         self.heard(context);

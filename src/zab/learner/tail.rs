@@ -96,8 +96,9 @@ impl Tail {
         if self.has_come && next == last {
             return Ok(());
         }
+        let is_first = next.epoch() > last.epoch() && next.counter() == 1;
         let follows = last.next() == Some(next)
-            || next.epoch() > last.epoch()
+            || is_first
             || (context.has(Mutation::TakeGaps) && next > last);
         if !follows {
             return Err(PeerFault::Gap { last, next });

@@ -93,7 +93,7 @@ impl Ensemble {
             "stop" => self.stop(words.server(1)),
             "cut" => self.cut(words.server(1), words.server(2)),
             "mute" => self.network.mute(words.server(1), words.server(2)),
-            "heal" => self.network.heal(words.server(1), words.server(2)),
+            "heal" => self.heal(words.server(1), words.server(2)),
             "stall" => {
                 self.stalled.insert(words.server(1));
             }
@@ -123,9 +123,8 @@ impl Ensemble {
     }
 
     /// A bug that every server of this ensemble is to have.
-    #[cfg(feature = "sim-mutations")]
-    pub(crate) fn mutate(&mut self, mutation: ringkeeper::zab::Mutation) {
-        self.settings.mutations = Mutations::only(mutation);
+    pub(crate) fn mutate(&mut self, mutations: Mutations) {
+        self.settings.mutations = mutations;
     }
 
     fn config(&self, me: ServerId) -> Config {
@@ -178,6 +177,12 @@ impl Ensemble {
 
     fn cut(&mut self, one: ServerId, other: ServerId) {
         for lost in self.network.cut(one, other) {
+            self.later(1, lost);
+        }
+    }
+
+    fn heal(&mut self, one: ServerId, other: ServerId) {
+        for lost in self.network.heal(one, other) {
             self.later(1, lost);
         }
     }
@@ -314,7 +319,7 @@ impl Ensemble {
             }
             Output::SendSnapshot { link } => {
                 let history = self.disks[&from].applied();
-                if let Some((to, link)) = self.network.peer(link) {
+                if let Some((to, link)) = self.network.reach(link) {
                     self.later(1, Event::Snapshot { to, link, history });
                 }
             }

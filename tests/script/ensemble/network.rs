@@ -33,6 +33,8 @@ pub(crate) struct Network {
     listening: BTreeSet<ServerId>,
     cut: BTreeSet<(ServerId, ServerId)>,
     muted: BTreeSet<(ServerId, ServerId)>,
+    /// Of what was sent on them something is lost, so nothing more can arrive.
+    torn: BTreeSet<LinkId>,
 }
 
 fn pair(one: ServerId, other: ServerId) -> (ServerId, ServerId) {
@@ -94,10 +96,18 @@ impl Network {
         self.links.get(&link).map(|end| end.peer)
     }
 
-    pub(crate) fn send(&self, link: LinkId, packet: Packet) -> Option<Event> {
-        let End { owner, peer: (to, link) } = *self.links.get(&link)?;
-        let is_lost = self.muted.contains(&(owner, to));
-        (!is_lost).then_some(Event::Packet { to, link, packet })
+    pub(crate) fn send(&mut self, link: LinkId, packet: Packet) -> Option<Event> {
+        let (to, link) = self.reach(link)?;
+        Some(Event::Packet { to, link, packet })
+    }
+
+    /// The other end of a link, if what is sent now arrives there.
+    pub(crate) fn reach(&mut self, link: LinkId) -> Option<(ServerId, LinkId)> {
+        let End { owner, peer: (to, far) } = *self.links.get(&link)?;
+        if self.muted.contains(&(owner, to)) {
+            self.torn.insert(far);
+        }
+        (!self.torn.contains(&far)).then_some((to, far))
     }
 
     /// One end closes: what it sent before still arrives; the other end is told behind that.
@@ -110,10 +120,15 @@ impl Network {
         self.muted.insert((from, to));
     }
 
-    pub(crate) fn heal(&mut self, one: ServerId, other: ServerId) {
+    /// What was lost breaks its connection.
+    pub(crate) fn heal(&mut self, one: ServerId, other: ServerId) -> Vec<Event> {
         self.cut.remove(&pair(one, other));
         self.muted.remove(&(one, other));
         self.muted.remove(&(other, one));
+        let is_between = |end: &End| pair(end.owner, end.peer.0) == pair(one, other);
+        let torn =
+            self.links.values().any(|end| is_between(end) && self.torn.contains(&end.peer.1));
+        if torn { self.part(|a, b| pair(a, b) == pair(one, other)) } else { Vec::new() }
     }
 
     /// What was on its way is lost; who is told that a connection is gone.
@@ -135,6 +150,7 @@ impl Network {
         self.part(|a, b| a == server || b == server)
     }
 
+    /// Every connection between them breaks, with what is on its way.
     fn part(&mut self, is_lost: impl Fn(ServerId, ServerId) -> bool) -> Vec<Event> {
         self.events.retain(|_, event| match event {
             Event::Input(to, Input::Notified { from, .. }) => !is_lost(*from, *to),

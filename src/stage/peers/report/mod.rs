@@ -7,7 +7,7 @@
 pub(super) mod mapping;
 mod remark;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{Millis, ServerId};
 use crate::limits::{COMPLAINT_INTERVAL_MS, COMPLAINT_INTERVAL_MS_MAX};
@@ -54,11 +54,39 @@ impl About {
             | Self::Milestone => false,
         }
     }
+
+    /// The same, for whoever is no member: strangers could make up any number of ids, and share
+    /// one pace.
+    fn among(self, members: &BTreeSet<ServerId>) -> Self {
+        match self {
+            Self::Channel(of)
+            | Self::Broken(of)
+            | Self::Mapping(of)
+            | Self::Silence(of)
+            | Self::Twin(of)
+                if !members.contains(&of) =>
+            {
+                Self::Stranger
+            }
+            Self::Channel(_)
+            | Self::Broken(_)
+            | Self::Mapping(_)
+            | Self::Silence(_)
+            | Self::Twin(_)
+            | Self::OwnId
+            | Self::Request
+            | Self::Stranger
+            | Self::Crowd
+            | Self::Listening
+            | Self::Milestone => self,
+        }
+    }
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Log {
+    members: BTreeSet<ServerId>,
     last: BTreeMap<About, Last>,
 }
 
@@ -72,10 +100,15 @@ struct Last {
 }
 
 impl Log {
+    pub(super) fn new(members: BTreeSet<ServerId>) -> Self {
+        Self { members, last: BTreeMap::new() }
+    }
+
     /// Logs it, unless that was done only just now.
     pub(super) fn tell(&mut self, now: Millis, remark: &Remark) {
         let line = remark.to_string();
-        let Some(line) = self.admit(now, remark.about(), &remark.key(), &line) else { return };
+        let about = remark.about().among(&self.members);
+        let Some(line) = self.admit(now, about, &remark.key(), &line) else { return };
         if remark.is_ordinary() {
             tracing::info!("{line}");
         } else {
@@ -152,6 +185,16 @@ mod tests {
         assert!(log.admit(Millis(3), About::Channel(ServerId(3)), "x", "x").is_some());
         log.forget(ServerId(2));
         assert!(log.admit(Millis(4), about, "timed out", "timed out").is_some());
+    }
+
+    #[test]
+    fn ids_that_strangers_make_up_cost_no_memory_and_share_a_pace() {
+        let members = BTreeSet::from([ServerId(1)]);
+        let pace = |about: About| about.among(&members);
+        assert_eq!(pace(About::Channel(ServerId(1))), About::Channel(ServerId(1)));
+        assert_eq!(pace(About::Channel(ServerId(2))), About::Stranger);
+        assert_eq!(pace(About::Twin(ServerId(-1))), About::Stranger);
+        assert_eq!(pace(About::Crowd), About::Crowd);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(in crate::stage::peers) enum Remark {
     /// A member takes calls at this place, and does not call back.
     NoCallBack { to: ServerId, place: String, calls: u32 },
     /// A connection to a member broke.
-    Broken { to: ServerId, me: ServerId, why: String },
+    Broken { to: ServerId, me: ServerId, peer: SocketAddr, why: String },
     /// A member connects anew while it is connected.
     Twin { server: ServerId, old: SocketAddr, new: SocketAddr },
     /// Somebody has this server's id.
@@ -139,8 +139,8 @@ impl fmt::Display for Remark {
                  server {to}'s, that the server there has the myid {to}, and that it can connect \
                  to this server's election port"
             ),
-            Self::Broken { to, me, why } => {
-                write!(f, "Connection broken for id {to}, my id = {me}: {why}")
+            Self::Broken { to, me, peer, why } => {
+                write!(f, "Connection broken for id {to} at /{peer}, my id = {me}: {why}")
             }
             Self::Twin { server, old, new } => write!(
                 f,

@@ -1,21 +1,30 @@
 //! Whatever comes to the ports costs its own connection, and a line.
 
 use std::io::Write;
+use std::net::TcpListener;
 use std::time::Duration;
 
 use super::super::{Config, PeerEvent};
 use super::{
-    Node, config, connect, election_address, ensemble, is_closed, listen_to_log, quorum_address,
-    until,
+    Lines, Node, config, connect, election_address, ensemble, is_closed, listen_to_log,
+    quorum_address, until,
 };
+use crate::clock::Clock;
 use crate::ids::ServerId;
 use crate::limits::{ELECTION_STRANGERS_MAX, NOTIFICATION_BYTES_MAX, QUORUM_STRANGERS_MAX};
-use crate::wire::election::{ANONYMOUS, Handshake, HandshakeForm};
+use crate::wire::election::{ANONYMOUS, Handshake, HandshakeForm, PeerAddress};
 
 fn handshake(server: ServerId) -> Vec<u8> {
     let mut bytes = Vec::new();
     Handshake { form: HandshakeForm::Bare, server, addresses: Vec::new() }.encode(&mut bytes);
     bytes
+}
+
+/// Of several a second one line is logged, one at least in all.
+fn assert_paced(clock: &Clock, lines: &Lines, texts: &[&str]) {
+    let said = texts.iter().map(|text| lines.with(text)).sum::<usize>();
+    let seconds = usize::try_from(clock.elapsed().as_secs()).unwrap();
+    assert!((1..=1 + seconds).contains(&said), "{said} lines: {}", lines.text());
 }
 
 /// Servers 1 and 2, connected; what is done to 2 must not part them.
@@ -60,7 +69,7 @@ impl Pair {
 
 #[test]
 fn bytes_that_are_none_of_the_protocol_s() {
-    let (lines, _guard) = listen_to_log();
+    let (clock, (lines, _guard)) = (Clock::start(), listen_to_log());
     let mut pair = Pair::new();
     let mut oversized = handshake(ServerId(9));
     oversized.extend_from_slice(&(NOTIFICATION_BYTES_MAX + 1).to_be_bytes());
@@ -85,12 +94,12 @@ fn bytes_that_are_none_of_the_protocol_s() {
         pair.until(&format!("closed: {bytes:?}"), |_| is_closed(stream));
     }
     pair.assert_unharmed();
-    assert_eq!(lines.with("Closed the election connection of /127.0.0.1:"), 1, "one line a second");
+    assert_paced(&clock, &lines, &["Closed the election connection of /", "Connection broken for"]);
 }
 
 #[test]
 fn a_stranger_to_the_quorum_port_may_say_next_to_nothing() {
-    let (lines, _guard) = listen_to_log();
+    let (clock, (lines, _guard)) = (Clock::start(), listen_to_log());
     let mut pair = Pair::new();
     let ping = [0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255];
     let mut long_data = [0, 0, 0, 11, 0, 0, 0, 0, 0, 0, 0, 0].to_vec();
@@ -103,7 +112,7 @@ fn a_stranger_to_the_quorum_port_may_say_next_to_nothing() {
     pair.assert_unharmed();
     let told = pair.two.seen.iter().any(|event| matches!(event, PeerEvent::LinkUp { .. }));
     assert!(!told, "the protocol never heard of them");
-    assert_eq!(lines.with("Closed the quorum connection of /127.0.0.1:"), 1, "{}", lines.text());
+    assert_paced(&clock, &lines, &["Closed the quorum connection of /127.0.0.1:"]);
 }
 
 #[test]
@@ -216,5 +225,34 @@ fn an_observer_without_an_id_is_kept_under_one_of_its_own() {
     let mut answer = [0; 4];
     std::io::Read::read_exact(&mut observer, &mut answer).unwrap();
     assert!(u32::from_be_bytes(answer) < NOTIFICATION_BYTES_MAX);
+    pair.assert_unharmed();
+}
+
+#[test]
+fn nobody_has_this_server_dial_a_third() {
+    let (lines, _guard) = listen_to_log();
+    let mut pair = Pair::new();
+    let third = TcpListener::bind("127.0.0.9:0").unwrap();
+    let own = TcpListener::bind("127.0.0.1:0").unwrap();
+    let call = |listener: &TcpListener| {
+        let at = listener.local_addr().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let addresses = vec![PeerAddress { host: at.ip().to_string(), port: at.port() }];
+        let form = HandshakeForm::OneAddress;
+        let mut bytes = Vec::new();
+        Handshake { form, server: ServerId(0), addresses }.encode(&mut bytes);
+        bytes
+    };
+    let mut joiner = connect(election_address(&pair.members, 2));
+    joiner.write_all(&call(&third)).unwrap();
+    pair.until("it is refused", |_| lines.with("Invalid server id: 0.") == 1);
+    assert!(third.accept().is_err(), "nobody has called");
+    let mut joiner = connect(election_address(&pair.members, 2));
+    joiner.write_all(&call(&own)).unwrap();
+    let mut called = None;
+    pair.until("it is called back", |_| {
+        called = own.accept().ok();
+        called.is_some()
+    });
     pair.assert_unharmed();
 }

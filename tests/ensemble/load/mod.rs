@@ -5,6 +5,8 @@ pub mod prober;
 pub mod walk;
 pub mod writer;
 
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -20,6 +22,8 @@ use crate::support::{Client, Random, wait_for};
 
 /// Writes go on within this once a quorum is there.
 const PROGRESS_PATIENCE: Duration = Duration::from_secs(45);
+
+const CLOSE_TRIES: usize = 30;
 
 /// Sessions that write, each on a thread.
 pub struct Load {
@@ -51,11 +55,11 @@ impl Load {
             // the server may not have seen the root yet
             let mut ahead = Client::connect(servers[at]).map_err(|err| err.to_string())?;
             must(&mut ahead, &Request::Sync { path: Some("/".into()) })?;
-            must(&mut ahead, &Request::CloseSession)?;
+            close(ahead, &servers)?;
             let writer = Writer::open(servers.clone(), at, sequence, shared.clone(), rate)?;
             writers.push((shared, std::thread::spawn(move || writer.run())));
         }
-        must(&mut keeper, &Request::CloseSession)?;
+        close(keeper, &servers)?;
         Ok(Self { writers })
     }
 
@@ -103,8 +107,29 @@ impl Load {
     }
 }
 
+/// Ends a session. Its connection may have gone with an election: then another server is asked.
+pub fn close(mut client: Client, servers: &[SocketAddr]) -> Result<(), String> {
+    for server in servers.iter().cycle().take(CLOSE_TRIES) {
+        if client.call(&Request::CloseSession).is_ok() {
+            return Ok(());
+        }
+        match client.reattach(*server) {
+            Ok(again) => client = again,
+            // it was closed after all
+            Err(err) if err.kind() == ErrorKind::PermissionDenied => return Ok(()),
+            Err(_) => {}
+        }
+    }
+    Err(format!("session {} cannot be closed", client.session))
+}
+
 /// A request that must succeed.
 pub fn must(client: &mut Client, request: &Request<'_>) -> Result<(), String> {
-    let reply = client.call(request).map_err(|err| format!("{request:?}: {err}"))?;
-    if reply.header.err == 0 { Ok(()) } else { Err(format!("{request:?}: {}", reply.header.err)) }
+    let (peer, session) = (client.connection.stream.peer_addr(), client.session);
+    let told = |what: String| format!("{request:?} of session {session} at {peer:?}: {what}");
+    match client.call(request) {
+        Ok(reply) if reply.header.err == 0 => Ok(()),
+        Ok(reply) => Err(told(reply.header.err.to_string())),
+        Err(err) => Err(told(err.to_string())),
+    }
 }

@@ -2,19 +2,22 @@
 
 use std::fmt::Write as _;
 
-use crate::cluster::{Cluster, Node};
+use crate::cluster::{Cluster, Node, SERVE_PATIENCE};
 use crate::load::walk::{Tree, Znode, walk};
 
 /// Differences told of one pair of nodes.
 const TOLD_MAX: usize = 8;
 
+/// A busy machine may bring another election while a tree is read.
+const WALKS_MAX: usize = 3;
+
 /// The tree, if all nodes have the same.
-pub fn same_everywhere(cluster: &Cluster) -> Result<Tree, String> {
-    let mut first: Option<(&Node, Tree)> = None;
-    for node in &cluster.nodes {
-        let tree = walk(node.place.client).map_err(|why| format!("{}: {why}", node.label()))?;
+pub fn same_everywhere(cluster: &mut Cluster) -> Result<Tree, String> {
+    let mut first: Option<(String, Tree)> = None;
+    for node in &mut cluster.nodes {
+        let tree = walk_through(node)?;
         match &first {
-            None => first = Some((node, tree)),
+            None => first = Some((node.label(), tree)),
             Some((other, expected)) => {
                 let differences = differences(expected, &tree);
                 if !differences.is_empty() {
@@ -23,7 +26,7 @@ pub fn same_everywhere(cluster: &Cluster) -> Result<Tree, String> {
                         "TREES DIFFER: {} nodes, {} of them not as {} has them\n{}",
                         node.label(),
                         differences.len(),
-                        other.label(),
+                        other,
                         told.fold(String::new(), |mut text, one| {
                             let _ = writeln!(text, "    {one}");
                             text
@@ -34,6 +37,18 @@ pub fn same_everywhere(cluster: &Cluster) -> Result<Tree, String> {
         }
     }
     first.map(|(_, tree)| tree).ok_or_else(|| "no nodes".to_owned())
+}
+
+fn walk_through(node: &mut Node) -> Result<Tree, String> {
+    let mut last = String::new();
+    for _ in 0..WALKS_MAX {
+        match walk(node.place.client) {
+            Ok(tree) => return Ok(tree),
+            Err(why) => last = format!("{}: {why}", node.label()),
+        }
+        node.wait_serving(SERVE_PATIENCE)?;
+    }
+    Err(last)
 }
 
 fn differences(expected: &Tree, found: &Tree) -> Vec<String> {

@@ -54,7 +54,7 @@ impl Fault {
         Self {
             harm: *random.pick(harms),
             victim: *random.pick(&[Victim::Leader, Victim::Follower]),
-            hold: Duration::from_millis(300 + random.below(5000) as u64),
+            hold: Duration::from_millis(300 + random.below(6000) as u64),
         }
     }
 

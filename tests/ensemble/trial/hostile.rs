@@ -65,7 +65,7 @@ pub fn hostile(options: &Options, dir: &Path) -> Result<String, String> {
     for (name, case) in CASES.iter().filter(|(name, _)| name.contains(wanted)) {
         let found = case(&mut stage).and_then(|found| {
             stage.cluster.wait_serving()?;
-            compare::same_everywhere(&stage.cluster)?;
+            compare::same_everywhere(&mut stage.cluster)?;
             digest::no_mismatch(&stage.cluster)?;
             Ok(found)
         });

@@ -71,7 +71,7 @@ fn one_roll(options: &Options, kinds: &[Kind], to: Program, dir: &Path) -> Resul
     });
     let outcomes = load.stop()?;
     rolled?;
-    let tree = compare::same_everywhere(&cluster)?;
+    let tree = compare::same_everywhere(&mut cluster)?;
     outcomes.iter().try_for_each(|outcome| outcome.ledger.verify(&tree))?;
     compare::same_counts(&cluster)?;
     digest::no_mismatch(&cluster)?;

@@ -35,6 +35,7 @@ type Trial = (&'static str, fn(&Options, &Path) -> Result<String, String>);
 
 const TRIALS: &[Trial] = &[
     ("--checkers", trial::checkers::checkers),
+    ("--churn", trial::churn::churn),
     ("--failover", trial::failover::failover),
     ("--hostile", trial::hostile::hostile),
     ("--rejoin", trial::rejoin::rejoin),

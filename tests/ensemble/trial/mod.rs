@@ -1,6 +1,7 @@
 //! Trials that are not rounds: each is one question to one ensemble or two.
 
 pub mod checkers;
+pub mod churn;
 pub mod failover;
 pub mod hostile;
 pub mod rejoin;

@@ -108,7 +108,8 @@ impl Stage<'_> {
         if self.cluster.leader() != Some(leader) {
             return Err(format!("the leader has changed ({found})"));
         }
-        Ok(format!("longest gap {} ms; {found}", gap.as_millis()))
+        let leader = self.cluster.nodes[leader].label();
+        Ok(format!("led by {leader}, longest gap {} ms; {found}", gap.as_millis()))
     }
 
     /// Ringkeeper's nodes; Java's ports are known not to stand what is done here.
@@ -120,6 +121,27 @@ impl Stage<'_> {
     fn ports(&self, at: usize) -> [SocketAddr; 2] {
         let place = &self.cluster.nodes[at].place;
         [place.election_port, place.quorum_port].map(|port| (place.client.ip(), port).into())
+    }
+
+    /// A warning of one of our nodes since `before` that says what is wrong; none has said much.
+    fn one_says(&self, before: &[usize], what: &str) -> Result<String, String> {
+        let mut said = None;
+        wait_for(CONNECT_PATIENCE, || {
+            let lines = self
+                .ours()
+                .into_iter()
+                .flat_map(|at| warnings(&self.cluster.nodes[at], before[at]));
+            said = lines.into_iter().find(|line| line.contains(what));
+            said.is_some()
+        });
+        for at in self.ours() {
+            let lines = warnings(&self.cluster.nodes[at], before[at]);
+            if lines.len() > LINES_MAX {
+                let label = self.cluster.nodes[at].label();
+                return Err(format!("{label} logged {} lines", lines.len()));
+            }
+        }
+        said.ok_or_else(|| format!("no node of ours says {what:?}"))
     }
 
     /// Warnings of each of our nodes since `before`, which must be there and few.
@@ -298,5 +320,5 @@ fn same_myid(stage: &mut Stage<'_>) -> Result<String, String> {
         let last = impostor.server.log_tail(1);
         Ok(format!("the double came to be {role:?}, its last line: {last:?}"))
     })?;
-    Ok(format!("{found}; {}", stage.few_lines_since(&before)?))
+    Ok(format!("{found}; {:?}", stage.one_says(&before, "have the myid 2")?))
 }

@@ -41,11 +41,12 @@ type Case = fn(&mut Stage<'_>) -> Result<String, String>;
 
 const CASES: &[(&str, Case)] = &[
     ("undecodable", undecodable_body),
+    // before the wrong ids: a node does not repeat itself within seconds
+    ("same-myid", same_myid),
     ("paused", paused_follower),
     ("random", random_bytes),
     ("crowd", crowd_at_the_election_port),
     ("wrong-sid", wrong_sid),
-    ("same-myid", same_myid),
 ];
 
 /// The trial.

@@ -162,6 +162,10 @@ pub const STREAM_PIECE_BYTES: usize = 128 << 10;
 /// Bytes of snapshot stream that wait for a learner's socket: past it no more are made.
 pub const STREAM_OUTBOX_BYTES_MAX: usize = 1 << 20;
 
+/// Requests of learners that a leader has not ordered yet: each learner keeps to its own bounds, so
+/// more than this is no learner's behaviour, and whoever sends the next one is let go.
+pub const LEARNER_ASKS_MAX: usize = 1 << 18;
+
 /// Bytes of requests that wait for the leader's socket: past it the shards' requests wait.
 pub const LEADER_OUTBOX_BYTES_MAX: usize = 4 << 20;
 /// Connections to the election port that have not said who they are; past it the oldest goes.

@@ -10,6 +10,8 @@ use crate::ids::Zxid;
 pub(super) const LOG: &str = "log";
 /// Begins the name of a snapshot.
 pub(super) const SNAPSHOT: &str = "snapshot";
+/// Begins the name of a snapshot that is whole and to take the place of everything else.
+pub(super) const INSTALLING: &str = "installing";
 /// Begins the names of files of ours that are not finished; Java does not look at them.
 pub(super) const UNFINISHED: &str = "unfinished.";
 

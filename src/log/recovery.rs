@@ -22,7 +22,7 @@ use crate::limits::FINDINGS_MAX;
 use log_file::{LogFile, Step};
 
 pub use history::{History, Stretch, read_history};
-pub use truncate::{Truncated, discard_after, truncate};
+pub use truncate::{Truncated, truncate};
 
 /// Turns [`ReplayOptions::allow_gaps`] on.
 pub const ALLOW_GAPS_PROPERTY: &str = "ringkeeper.recovery.allowGaps";

@@ -9,6 +9,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use super::config::{Config, Ensemble, Members, Role};
+use crate::admin;
 use crate::clock;
 use crate::error::{ExitCode, Fatal};
 use crate::ids::{ServerId, Zxid};
@@ -33,6 +34,8 @@ pub(super) struct Place {
     zab: zab::Config,
     standing: Standing,
     recent: Vec<Proposal>,
+    environment: Vec<String>,
+    introduction: String,
 }
 
 impl Place {
@@ -47,8 +50,8 @@ impl Place {
         storage: SyncSender<StorageAsk>,
         answers: Receiver<StorageAnswer>,
     ) -> MemberParts {
-        let Self { peers, zab, standing, recent, .. } = self;
-        MemberParts { peers, zab, standing, recent, storage, answers }
+        let Self { peers, zab, standing, recent, environment, introduction, .. } = self;
+        MemberParts { peers, zab, standing, recent, storage, answers, environment, introduction }
     }
 }
 
@@ -106,8 +109,30 @@ pub(super) fn take_place(
         zab: core(config, members, quorum, Arc::clone(&text.text)),
         standing,
         recent: std::mem::take(&mut recovered.recent),
+        environment: environment(),
+        introduction: introduction(config, directory),
         text,
     }))
+}
+
+/// What Java's log says of the process, in the same words.
+fn environment() -> Vec<String> {
+    let line = |(key, value)| format!("Server environment:{key}={value}");
+    let of_process = admin::environment::gather().into_iter().map(line);
+    std::iter::once("TCP NoDelay set to: true".to_owned()).chain(of_process).collect()
+}
+
+fn introduction(config: &Config, directory: &Directory) -> String {
+    let sessions = &config.sessions;
+    format!(
+        "Created server with tickTime {} ms minSessionTimeout {} ms maxSessionTimeout {} ms datadir \
+         {} snapdir {}",
+        sessions.tick_time_ms,
+        sessions.timeout_ms_min,
+        sessions.timeout_ms_max,
+        directory.log_dir().display(),
+        directory.snap_dir().display(),
+    )
 }
 
 /// What is on disk, with the epochs that follow from it.

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver as Answers, SyncSender, TryRecvError, sync_channe
 use crate::error::{ExitCode, Fatal};
 use crate::ids::Zxid;
 use crate::limits::LOG_BATCH_BYTES_MAX;
-use crate::log::{Error, Prepared, Writer, recovery};
+use crate::log::{Error, Prepared, Writer, recovery, snapshot};
 use crate::metrics::{Basic, Recorder};
 use crate::net::Waker;
 use crate::stage::queue::{ParkBell, Receiver};
@@ -27,8 +27,9 @@ pub enum LogAsk {
     Append(Proposal),
     /// Go on in a new file: a snapshot holds what came before.
     Roll,
-    /// Take the history back; says when that is durable. Nothing may be appended meanwhile.
-    Cut(Cut, SyncSender<()>),
+    /// Take the history back; says when that is durable, or false if it cannot be done and nothing
+    /// was touched. Nothing may be appended meanwhile.
+    Cut(Cut, SyncSender<bool>),
     /// Nothing more comes.
     Stop,
 }
@@ -38,8 +39,8 @@ pub enum LogAsk {
 pub enum Cut {
     /// To exactly this txn, as a leader's TRUNC asks.
     Truncate(Zxid),
-    /// A snapshot of this txn takes the place of everything: what is newer goes.
-    Discard(Zxid),
+    /// The snapshot of this txn that waits for it takes the place of everything.
+    Install(Zxid),
 }
 
 /// What the log stage is made of.
@@ -120,9 +121,11 @@ impl LogStage {
                 }
                 LogAsk::Roll => self.parts.writer.roll().map_err(failed)?,
                 LogAsk::Cut(cut, done) => {
-                    self.cut(cut)?;
-                    bytes = 0; // the roll before it has flushed
-                    let _ = done.try_send(()); // who asked may have left
+                    if bytes > 0 {
+                        self.flush().map_err(failed)?;
+                        bytes = 0;
+                    }
+                    let _ = done.try_send(self.cut(cut)?); // who asked may have left
                 }
                 LogAsk::Stop => goes_on = false,
             }
@@ -134,21 +137,28 @@ impl LogStage {
         Ok(goes_on)
     }
 
-    /// COMPAT: a cut that cannot be made ends the process (`Learner.syncWithLeader`).
-    fn cut(&mut self, cut: Cut) -> Result<(), Fatal> {
+    /// False if no snapshot and logs lead to where it is to be cut: nothing is touched then.
+    fn cut(&mut self, cut: Cut) -> Result<bool, Fatal> {
         let writer = &mut self.parts.writer;
         writer.roll().map_err(failed)?;
         let (log_dir, snap_dir) = (&self.parts.log_dir, &self.parts.snap_dir);
-        let (last, cut) = match cut {
-            Cut::Truncate(last) => (last, recovery::truncate(log_dir, snap_dir, last)),
-            Cut::Discard(last) => (last, recovery::discard_after(log_dir, snap_dir, last)),
+        let last = match cut {
+            Cut::Truncate(to) => match recovery::truncate(log_dir, snap_dir, to) {
+                Ok(_) => to,
+                Err(error @ Error::CannotTruncate { .. }) => {
+                    tracing::warn!(%error, "the leader's snapshot is needed");
+                    return Ok(false);
+                }
+                Err(error) => return Err(Fatal::new(ExitCode::QuorumPacket, error)),
+            },
+            Cut::Install(zxid) => {
+                snapshot::install(snap_dir, log_dir).map_err(failed)?;
+                zxid
+            }
         };
-        let cut = cut.map_err(|error| Fatal::new(ExitCode::QuorumPacket, error))?;
-        writer.restart_after(last);
         // The zab thread says itself from where on it counts: it knows when the tree is there.
-        let (removed, shortened) = (cut.removed.len(), cut.cut.len());
-        tracing::info!(%last, removed, shortened, "history was cut");
-        Ok(())
+        writer.restart_after(last);
+        Ok(true)
     }
 
     fn flush(&mut self) -> Result<(), Error> {

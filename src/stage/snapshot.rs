@@ -111,6 +111,28 @@ pub fn write(
     tree: &RwLock<Tree>,
     options: &SnapshotOptions,
 ) -> Result<Option<SnapshotFile>, Failure> {
+    let Some((file, trailers)) = write_unfinished(image, tree, options)? else { return Ok(None) };
+    file.finish(&trailers).map(Some).map_err(Failure::Log)
+}
+
+/// The same, for a snapshot that is to take the place of everything else; false if it is gone.
+///
+/// # Errors
+/// The disk's; what was written of the file is removed.
+pub fn write_to_install(
+    image: &Image,
+    tree: &RwLock<Tree>,
+    options: &SnapshotOptions,
+) -> Result<bool, Failure> {
+    let Some((file, trailers)) = write_unfinished(image, tree, options)? else { return Ok(false) };
+    file.finish_to_install(&trailers).map(|()| true).map_err(Failure::Log)
+}
+
+fn write_unfinished(
+    image: &Image,
+    tree: &RwLock<Tree>,
+    options: &SnapshotOptions,
+) -> Result<Option<(SnapshotWriter, Trailers)>, Failure> {
     let file = SnapshotWriter::create(&options.snap_dir, image.zxid, options.compression);
     let mut file = file.map_err(Failure::Log)?;
     let mut chunk = Vec::with_capacity(2 * SNAPSHOT_CHUNK_BYTES);
@@ -136,5 +158,5 @@ pub fn write(
         digest: image.digest.map(trailer),
         last_zxid: options.zxid_trailer.then_some(zxid),
     };
-    file.finish(&trailers).map(Some).map_err(Failure::Log)
+    Ok(Some((file, trailers)))
 }

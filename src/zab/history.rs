@@ -28,6 +28,8 @@ pub(super) struct History {
     persisting: VecDeque<EpochRecord>,
     /// A snapshot, or a cut, is being put in place.
     is_rebuilding: bool,
+    /// The last one could not be.
+    wants_snapshot: bool,
     recent: Recent,
     mutations: Mutations,
 }
@@ -61,6 +63,7 @@ impl History {
             committed: 0,
             persisting: VecDeque::new(),
             is_rebuilding: false,
+            wants_snapshot: false,
             recent: Recent { proposals: VecDeque::new(), bytes: 0, max: recent_max, holds: 0 },
             mutations,
         };
@@ -191,6 +194,7 @@ impl History {
     pub(super) fn rebuilt(&mut self, last: Zxid) {
         assert!(self.is_rebuilding, "nothing was to be rebuilt");
         self.is_rebuilding = false;
+        self.wants_snapshot = false;
         self.recent.cut(last);
         self.last_logged = last;
         self.durable = last;
@@ -201,6 +205,12 @@ impl History {
     pub(super) fn not_rebuilt(&mut self) {
         assert!(self.is_rebuilding, "nothing was to be rebuilt");
         self.is_rebuilding = false;
+        self.wants_snapshot = true;
+    }
+
+    /// Whether only a snapshot can help: there is none that a cut could begin with.
+    pub(super) const fn wants_snapshot(&self) -> bool {
+        self.wants_snapshot
     }
 
     /// Whether a role may begin: the disk owes no answer.

@@ -176,10 +176,10 @@ impl Learner {
 
     pub(super) fn on_durable(&mut self, upto: Zxid, context: &mut Context<'_>) {
         context.history.flushed(upto);
-        if let Contact::Linked(link) = &mut self.contact {
-            link.on_durable(upto, context);
-        }
+        let Contact::Linked(link) = &mut self.contact else { return };
+        link.on_durable(upto, context);
         context.history.apply(context.out);
+        link.answer_syncs(context);
     }
 
     /// Something the sessions say.

@@ -1,15 +1,18 @@
 //! One server's life: the role it has, and what becomes of each input in it.
 
+mod status;
+
 use super::config::{Config, Standing};
 use super::context::Context;
 use super::election::{self, Ballot, Election, Rules};
 use super::history::History;
 use super::leader::Leader;
 use super::learner::Learner;
-use super::{Input, LinkId, Membership, Output, Proposal, Why};
-use crate::ids::{Epoch, Millis, ServerId, Zxid};
-use crate::limits::{FAILED_TERMS_FREE, REJOIN_PAUSE_MS, UNFLUSHED_MAX};
-use crate::wire::election::{PeerState, Vote};
+use super::{Input, Output, Proposal, Why};
+use crate::ids::{Millis, ServerId, Zxid};
+use crate::limits::{FAILED_TERMS_FREE, REJOIN_PAUSE_MS};
+use crate::wire::election::PeerState;
+pub use status::LearnerStatus;
 
 /// One server's part in the protocol, for its whole life.
 #[derive(Debug)]
@@ -34,19 +37,6 @@ enum Role {
     Looking,
     Leading(Box<Leader>),
     Learning(Box<Learner>),
-}
-
-/// A learner, as its leader sees it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct LearnerStatus {
-    /// Its connection.
-    pub link: LinkId,
-    /// Who it is.
-    pub server: ServerId,
-    /// How it takes part.
-    pub membership: Membership,
-    /// Whether it has acked the leader's history.
-    pub is_synced: bool,
 }
 
 impl Zab {
@@ -149,6 +139,7 @@ impl Zab {
             | Input::NotRebuilt
             | Input::LogRead { .. }
             | Input::Propose(_)
+            | Input::Sync(_)
             | Input::Say { .. }) => self.play(now, input, out),
         }
         self.settle(now, out);
@@ -259,110 +250,6 @@ impl Zab {
         };
         of_election.into_iter().chain(of_role).min()
     }
-
-    /// What this server is doing.
-    pub fn state(&self) -> PeerState {
-        match &self.role {
-            Role::Leading(_) => PeerState::Leading,
-            Role::Learning(_) if self.config.is_observer => PeerState::Observing,
-            Role::Learning(_) => PeerState::Following,
-            Role::Looking | Role::Settling => PeerState::Looking,
-        }
-    }
-
-    /// Its vote; a standalone server has none.
-    pub fn vote(&self) -> Option<Vote> {
-        self.election.as_ref().map(Election::vote)
-    }
-
-    /// The epoch it serves in; `None` while it does not serve.
-    pub fn epoch(&self) -> Option<Epoch> {
-        match &self.role {
-            Role::Leading(leader) => leader.established(),
-            Role::Learning(learner) => learner.established(),
-            Role::Looking | Role::Settling => None,
-        }
-    }
-
-    /// Whom it follows, or is about to.
-    pub fn leader(&self) -> Option<ServerId> {
-        match &self.role {
-            Role::Leading(_) => Some(self.config.me),
-            Role::Learning(learner) => Some(learner.leader()),
-            Role::Looking | Role::Settling => None,
-        }
-    }
-
-    /// The link to the leader, at a learner that is connected.
-    pub fn leader_link(&self) -> Option<LinkId> {
-        match &self.role {
-            Role::Learning(learner) => learner.link_id(),
-            Role::Leading(_) | Role::Looking | Role::Settling => None,
-        }
-    }
-
-    /// The zxid that the next proposal must have; `None` if this server proposes nothing: it does
-    /// not lead, is not established, or its counter is spent.
-    pub fn next_zxid(&self) -> Option<Zxid> {
-        match &self.role {
-            Role::Leading(leader) => leader.next_zxid(&self.config),
-            Role::Learning(_) | Role::Looking | Role::Settling => None,
-        }
-    }
-
-    /// The last proposal's zxid; at a learner the last it has logged.
-    pub fn last_proposed(&self) -> Zxid {
-        match &self.role {
-            Role::Leading(leader) => leader.last_proposed(),
-            Role::Learning(_) | Role::Looking | Role::Settling => self.history.last_logged(),
-        }
-    }
-
-    /// How many proposals were appended and not yet given out as commits.
-    pub fn outstanding(&self) -> usize {
-        self.history.unapplied()
-    }
-
-    /// How many proposals were appended and are not flushed: what the log's queue has room for.
-    pub fn unflushed(&self) -> usize {
-        self.history.unflushed()
-    }
-
-    /// The epochs on this server's disk, and the end of its log.
-    pub fn standing(&self) -> Standing {
-        Standing {
-            accepted: self.history.accepted(),
-            current: self.history.current(),
-            last_logged: self.history.last_logged(),
-        }
-    }
-
-    /// The learners of this leader that have introduced themselves.
-    pub fn learners(&self) -> Vec<LearnerStatus> {
-        match &self.role {
-            Role::Leading(leader) => leader.learners().collect(),
-            Role::Learning(_) | Role::Looking | Role::Settling => Vec::new(),
-        }
-    }
-
-    /// How many learners' `sync`s wait for what was proposed before them.
-    pub fn pending_syncs(&self) -> usize {
-        match &self.role {
-            Role::Leading(leader) => leader.pending_syncs(),
-            Role::Learning(_) | Role::Looking | Role::Settling => 0,
-        }
-    }
-
-    /// Whether a learner takes another packet of its leader's: not while its tree is rebuilt, or
-    /// its disk is far behind. Its socket is not read until then; what was read already may come.
-    pub fn is_reading(&self) -> bool {
-        match &self.role {
-            Role::Learning(learner) => {
-                !learner.is_rebuilding() && self.history.unflushed() < UNFLUSHED_MAX
-            }
-            Role::Leading(_) | Role::Looking | Role::Settling => true,
-        }
-    }
 }
 
 /// A server that cannot join its leader, whatever the reason, does not try without end.
@@ -380,6 +267,7 @@ fn lead(leader: &mut Leader, input: Input, context: &mut Context<'_>) -> Result<
         Input::Durable(upto) => leader.on_durable(upto, context)?,
         Input::Packet { link, packet } => leader.on_packet(link, packet, context)?,
         Input::Say { link, packet } => leader.say(link, packet, context),
+        Input::Sync(link) => leader.on_sync(link, context),
         Input::Time => leader.on_time(context)?,
         Input::LinkUp(link) => leader.on_link_up(link, context),
         Input::LinkDown(link) => leader.on_link_down(link, context),
@@ -420,11 +308,11 @@ fn learn(learner: &mut Learner, input: Input, context: &mut Context<'_>) -> Resu
         }
         Input::NotRebuilt => {
             context.history.not_rebuilt();
-            return Err(Why::BadSnapshot);
+            return Err(Why::NotRebuilt);
         }
         Input::LinkUp(link) => context.close(link, Why::NotLeading),
-        // Read for a learner of an earlier term.
-        Input::LogRead { .. } => {}
+        // Of an earlier term.
+        Input::LogRead { .. } | Input::Sync(_) => {}
         Input::Propose(_)
         | Input::Notified { .. }
         | Input::ElectionUp(_)
@@ -451,6 +339,7 @@ fn rest(input: &Input, context: &mut Context<'_>) {
         | Input::Packet { .. }
         | Input::SnapshotMoved(_)
         | Input::LogRead { .. }
+        | Input::Sync(_)
         | Input::Say { .. } => {}
         Input::Propose(_)
         | Input::Notified { .. }

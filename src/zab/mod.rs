@@ -104,7 +104,8 @@ pub enum Input {
         /// The last txn.
         last: Zxid,
     },
-    /// The snapshot did not come to its end, or is none: tree, log and snapshots are as they were.
+    /// The snapshot did not come to its end, or is none; or the cut goes back to before the oldest
+    /// snapshot. Tree, log and snapshots are as they were.
     NotRebuilt,
     /// The answer to [`Output::ReadLog`]; `None` if the log does not reach back, has a gap, or is
     /// too large to be cheaper than a snapshot.
@@ -116,6 +117,9 @@ pub enum Input {
     },
     /// A prepared txn; its zxid is the one [`Zab::next_zxid`] gives.
     Propose(Proposal),
+    /// It is a learner's `sync`'s turn, among what else was asked on its link and passed on: it is
+    /// answered once what is proposed by now is committed.
+    Sync(LinkId),
     /// Something the sessions say on a link: a request, a revalidation or its answer, the touches
     /// that answer a ping. Keeps its place among the core's own packets; dropped if the link is not
     /// in broadcast any more.
@@ -157,8 +161,8 @@ pub enum Output {
     /// Make it durable; answer with [`Input::Persisted`].
     Persist(EpochRecord),
     /// Cut the log, and every snapshot, after this one (ZOOKEEPER-4837), durably; reload the tree;
-    /// answer with [`Input::Rebuilt`]. One that cannot be carried out ends the process
-    /// (ZOOKEEPER-3701).
+    /// answer with [`Input::Rebuilt`]; or with [`Input::NotRebuilt`] if no snapshot reaches back so
+    /// far, before anything is touched. A disk that fails ends the process (ZOOKEEPER-3701).
     Truncate {
         /// The last to keep.
         to: Zxid,
@@ -189,7 +193,9 @@ pub enum Output {
         bytes_max: usize,
     },
     /// What a peer says to the sessions: at a leader a request, a revalidation, the touches that
-    /// answer a ping; at a learner a ping to be answered, a revalidation's answer, a `sync`'s.
+    /// answer a ping; at a learner a ping to be answered, a revalidation's answer, a `sync`'s. That
+    /// comes after the `Commit`s of what was committed before it. Of the requests a `sync` must
+    /// not overtake others: it comes back as [`Input::Sync`].
     Pass {
         /// From whom.
         link: LinkId,

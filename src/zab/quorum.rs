@@ -216,6 +216,13 @@ impl Quorum {
         *acks != before
     }
 
+    /// Takes a voter's ack back.
+    pub fn withdraw(&self, acks: &mut AckSet, from: ServerId) {
+        for (rule, acks) in self.rules().zip(&mut acks.0) {
+            *acks &= !rule.bit_of(from).unwrap_or(0);
+        }
+    }
+
     /// Whether these acks are enough for every rule.
     pub fn is_met(&self, acks: AckSet) -> bool {
         self.rules().zip(acks.0).all(|(rule, acks)| rule.is_met(acks))
@@ -269,6 +276,18 @@ mod tests {
             let members = servers.filter(|(place, _)| bits & bit(*place) != 0);
             (bits, members.map(|(_, server)| server).collect())
         })
+    }
+
+    #[test]
+    fn an_ack_that_is_taken_back_counts_no_more() {
+        let quorum = Quorum::new(Rule::majority(ids(&[1, 2, 3])).unwrap());
+        let mut acks = AckSet::default();
+        quorum.ack(&mut acks, ServerId(1));
+        quorum.ack(&mut acks, ServerId(2));
+        quorum.withdraw(&mut acks, ServerId(9));
+        assert!(quorum.is_met(acks));
+        quorum.withdraw(&mut acks, ServerId(1));
+        assert!(!quorum.is_met(acks));
     }
 
     #[test]

@@ -36,8 +36,9 @@ pub enum Why {
     LeftLeader,
     /// The elected leader could not be connected to.
     Unreachable(ServerId),
-    /// What the leader sent as a snapshot was none.
-    BadSnapshot,
+    /// What the leader sent as a snapshot was none, or its cut goes back to before the oldest
+    /// snapshot here.
+    NotRebuilt,
     /// A leader did not find its quorum in time.
     NoQuorum {
         /// What was waited for.
@@ -67,8 +68,8 @@ pub enum Refusal {
         /// Its last.
         zxid: Zxid,
     },
-    /// It answers what it was not asked.
-    Unexpected,
+    /// A server of this id is connected, and answers.
+    Taken(ServerId),
     /// It says that it is this server: two have the same `myid`.
     MyId(ServerId),
 }
@@ -129,13 +130,7 @@ impl fmt::Display for Why {
             Self::Silent { limit_ms } => write!(f, "nothing was heard of it for {limit_ms} ms"),
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Fault(fault) => fault.fmt(f),
-            Self::Replaced(server) => {
-                write!(
-                    f,
-                    "server {server} has connected anew; if it did not restart, look for two"
-                )?;
-                f.write_str(" servers with the same myid")
-            }
+            Self::Replaced(server) => write!(f, "server {server} has connected anew"),
             Self::Unacked { zxid, limit_ms } => {
                 write!(f, "it did not ack proposal {zxid} for {limit_ms} ms: is its disk slow?")
             }
@@ -145,7 +140,9 @@ impl fmt::Display for Why {
             Self::Unreachable(leader) => {
                 write!(f, "leader {leader} cannot be connected to: is its quorum port open?")
             }
-            Self::BadSnapshot => f.write_str("what came was no whole snapshot"),
+            Self::NotRebuilt => {
+                f.write_str("what it sent could not take the place of what is here")
+            }
             Self::NoQuorum { phase, limit_ms } => {
                 write!(f, "no quorum of voters {phase} within {limit_ms} ms")
             }
@@ -168,7 +165,9 @@ impl fmt::Display for Refusal {
             Self::HistoryAhead { epoch: Epoch(epoch), zxid } => {
                 write!(f, "it is ahead of the leader: epoch {epoch:#x}, zxid {zxid}")
             }
-            Self::Unexpected => f.write_str("it sent ACKEPOCH unasked"),
+            Self::Taken(server) => {
+                write!(f, "server {server} is connected already: do two have the same myid?")
+            }
             Self::MyId(server) => {
                 write!(f, "it says it is server {server}, as this one is: look at its myid file")
             }

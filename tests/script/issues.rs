@@ -3,11 +3,14 @@
 //! Each is told twice: as it is, and in the simulator's build with the bug put back, where the
 //! same story must fail. So none of them passes for want of looking.
 
-use ringkeeper::ids::{Epoch, ServerId, Zxid};
+use ringkeeper::ids::{Epoch, ServerId, SessionId, Xid, Zxid};
+use ringkeeper::wire::OpCode;
 use ringkeeper::wire::election::PeerState;
-use ringkeeper::wire::quorum::Packet;
+use ringkeeper::wire::quorum::{Forwarded, LearnerInfo, Packet};
 use ringkeeper::zab::election::Output as Elected;
-use ringkeeper::zab::{Input, LinkId, Mutation, Mutations, Output, Proposal, Standing};
+use ringkeeper::zab::{
+    Input, LinkId, Mutation, Mutations, Output, Proposal, Refusal, Standing, Why,
+};
 
 use crate::ensemble::Ensemble;
 use crate::lone::{
@@ -348,6 +351,91 @@ fn a_sync_is_answered_once_what_was_proposed_before_it_is_committed() {
     });
 }
 
+/// What is committed by others and not on this learner's disk is not to be seen yet; nor is the
+/// answer that promises it.
+#[test]
+fn a_sync_is_answered_behind_what_was_committed_before_it() {
+    let mut learner = Lone::learning(3, Mutations::NONE);
+    learner.hears(UP, proposed(new(1)));
+    learner.hears(UP, commit(new(1)));
+    assert_eq!(learner.hears(UP, Packet::Sync), []);
+    let answered = Output::Pass { link: UP, packet: Packet::Sync };
+    let applied = [to_leader(ack(new(1))), Output::Commit(proposal(new(1))), answered.clone()];
+    assert_eq!(learner.durable(new(1)), applied);
+    assert_eq!(learner.hears(UP, Packet::Sync), [answered]);
+}
+
+/// At a leader too a `sync` must not overtake what was asked before it on the same link: it is
+/// passed on like a write, and answered between the commits of what came before and after it.
+#[test]
+fn a_sync_keeps_its_place_among_requests() {
+    let mut leader = Lone::serving(3, &[1], Mutations::NONE);
+    let forwarded = Forwarded {
+        session: SessionId(1),
+        cxid: Xid(1),
+        op: OpCode::Sync as i32,
+        body: [].into(),
+        identities: None,
+    };
+    let (link, packet) = (LinkId(1), Packet::Request(forwarded));
+    assert_eq!(leader.hears(link, packet.clone()), [Output::Pass { link, packet }]);
+    leader.propose();
+    assert_eq!(leader.step(Input::Sync(link)), []);
+    leader.propose();
+    leader.durable(new(2));
+    let first = leader.hears(link, ack(new(1)));
+    let order = [sent(1, commit(new(1))), Output::Commit(proposal(new(1))), sent(1, Packet::Sync)];
+    assert_eq!(first, order);
+    assert_eq!(leader.hears(link, ack(new(2)))[0], sent(1, commit(new(2))));
+}
+
+/// Found by the simulator; Java counts the acks from before the cut (`Leader.Proposal`).
+#[test]
+fn acks_of_what_is_cut_off_count_no_more() {
+    shows(Mutation::KeepAcksOfCut, |mutations| {
+        let mut leader = Lone::serving(5, &[1, 2, 4], mutations);
+        leader.propose();
+        leader.hears(LinkId(1), ack(new(1)));
+        leader.hears(LinkId(2), ack(new(1)));
+        leader.step(Input::LinkDown(LinkId(2)));
+        let link = LinkId(21);
+        leader.step(Input::LinkUp(link));
+        let info = LearnerInfo {
+            server: Some(ServerId(2)),
+            protocol: Some(0x1_0000),
+            config_version: Some(0),
+        };
+        leader.hears(link, Packet::FollowerInfo { accepted: Epoch(2), info });
+        let promise = Packet::AckEpoch { last_logged: new(1), current: None };
+        let synced = leader.hears(link, promise);
+        assert_eq!(synced[0], Output::Send(link, Packet::Snap { zxid: old(5) }));
+        leader.hears(link, ack(new(0)));
+        assert_eq!(leader.hears(LinkId(4), ack(new(1))), [], "servers 1 and 4 have it");
+        assert!(!leader.hears(link, ack(new(1))).is_empty(), "and now server 2 has it again");
+    });
+}
+
+/// A leader's snapshot took the place of all older ones, and another leader cuts to before it.
+#[test]
+fn zookeeper_4837_a_cut_that_no_snapshot_reaches_back_to_is_answered_by_one() {
+    let ensemble = tell(
+        Mutations::NONE,
+        "ensemble 1 2 3
+        start 1 log=1:4 cuts=no
+        start 2 log=1:2
+        start 3 log=1:2
+        mute 1 2
+        mute 1 3
+        run 1000
+        heal 1 2
+        heal 1 3
+        run 10000",
+    );
+    let served = [1, 2, 3].map(|server| ensemble.zab(server).epoch());
+    assert_eq!(served, [Some(Epoch(2)); 3]);
+    assert_eq!(ensemble.zab(1).standing().last_logged, old(2));
+}
+
 /// A server that was told nothing of its own data's loss takes part again once it has a snapshot.
 #[test]
 fn zookeeper_261_a_server_without_data_promises_nothing() {
@@ -449,24 +537,39 @@ fn zookeeper_3537_who_has_left_its_leader_does_not_answer_for_it() {
     assert!(looks.iter().any(is_said), "and then says what it wants itself: {looks:?}");
 }
 
+/// The one that is there stays; it is replaced only when it is not heard of any more.
 #[test]
-fn two_servers_with_one_id_cost_their_links_and_nothing_else() {
+fn a_second_server_with_one_id_is_refused() {
     let mut leader = Lone::serving(3, &[1], Mutations::NONE);
-    let link = LinkId(50);
-    leader.step(Input::LinkUp(link));
-    let info = ringkeeper::wire::quorum::LearnerInfo {
-        server: Some(ServerId(1)),
-        protocol: Some(0x1_0000),
-        config_version: Some(0),
+    let come = |leader: &mut Lone, link: LinkId, server: i64| {
+        leader.step(Input::LinkUp(link));
+        let (protocol, config_version) = (Some(0x1_0000), Some(0));
+        let info = LearnerInfo { server: Some(ServerId(server)), protocol, config_version };
+        leader.hears(link, Packet::FollowerInfo { accepted: Epoch(2), info }).swap_remove(0)
     };
-    let replaced = leader.hears(link, Packet::FollowerInfo { accepted: Epoch(2), info });
-    assert!(matches!(replaced[0], Output::Close(LinkId(1), _)), "{replaced:?}");
-    let link = LinkId(51);
-    leader.step(Input::LinkUp(link));
-    let info = ringkeeper::wire::quorum::LearnerInfo { server: Some(ServerId(3)), ..info };
-    let refused = leader.hears(link, Packet::FollowerInfo { accepted: Epoch(2), info });
-    assert!(matches!(refused[..], [Output::Close(LinkId(51), _)]), "its own id: {refused:?}");
+    let taken = Why::Refused(Refusal::Taken(ServerId(1)));
+    assert_eq!(come(&mut leader, LinkId(50), 1), Output::Close(LinkId(50), taken));
+    let own = Why::Refused(Refusal::MyId(ServerId(3)));
+    assert_eq!(come(&mut leader, LinkId(51), 3), Output::Close(LinkId(51), own));
+    leader.now += 1000;
+    let replaced = Why::Replaced(ServerId(1));
+    assert_eq!(come(&mut leader, LinkId(52), 1), Output::Close(LinkId(1), replaced));
     assert_eq!(leader.zab.state(), PeerState::Leading);
+}
+
+/// A leader whose machine is gone while it sends a snapshot breaks no connection.
+#[test]
+fn a_snapshot_that_gets_stuck_is_not_waited_for() {
+    let mut learner = Lone::following(3, Mutations::NONE);
+    learner.hears(UP, Packet::LeaderInfo { epoch: Epoch(2), protocol: 0x1_0000 });
+    learner.persisted(ACCEPTED);
+    learner.hears(UP, Packet::Snap { zxid: old(9) });
+    learner.now = 9000;
+    learner.step(Input::SnapshotMoved(UP));
+    assert_eq!(learner.at(18_000), [], "it gets on");
+    let silent = Why::Silent { limit_ms: 10_000 };
+    assert_eq!(learner.at(19_000), [Output::Rest(silent.clone()), Output::Close(UP, silent)]);
+    assert!(learner.step(Input::NotRebuilt).iter().any(is_said));
 }
 
 #[test]

@@ -60,3 +60,80 @@ pub fn read_history(log_dir: &Path, stretch: &Stretch) -> Result<Option<History>
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Epoch, Millis, SessionId, Xid};
+    use crate::log::{Writer, WriterOptions};
+    use crate::wire::OpCode;
+    use crate::wire::txn::{Record, Txn, TxnHeader};
+
+    fn record(zxid: Zxid) -> Vec<u8> {
+        let (session, cxid, time) = (SessionId(1), Xid(0), Millis(0));
+        let header = TxnHeader { session, cxid, zxid, time, op: OpCode::Error };
+        let mut bytes = Vec::new();
+        Record { header, txn: Txn::Error { err: -101 }, digest: None }.encode(&mut bytes);
+        bytes
+    }
+
+    /// Two epochs over several files, the last of them being written.
+    fn writer(dir: &Path, zxids: &[Zxid]) -> Writer {
+        let mut writer = Writer::open(WriterOptions {
+            log_dir: dir.into(),
+            last: Zxid(zxids[0].0 - 1),
+            segment_bytes: 0,
+            force_sync: false,
+            roll_bytes: None,
+        });
+        for (count, zxid) in zxids.iter().enumerate() {
+            if count % 4 == 3 {
+                writer.roll().unwrap();
+            }
+            writer.append(*zxid, &record(*zxid)).unwrap();
+        }
+        writer.flush().unwrap();
+        writer
+    }
+
+    fn zxids() -> Vec<Zxid> {
+        let of = |epoch, last| (1..=last).map(move |counter| Zxid::new(Epoch(epoch), counter));
+        of(1, 7).chain(of(2, 6)).collect()
+    }
+
+    fn read(dir: &Path, from: Zxid, upto: Zxid, bytes_max: usize) -> Option<Vec<Zxid>> {
+        let found = read_history(dir, &Stretch { from, upto, bytes_max }).unwrap();
+        found.map(|found| found.into_iter().map(|(zxid, _)| zxid).collect())
+    }
+
+    #[test]
+    fn a_stretch_begins_with_what_the_learner_has_and_has_no_gap() {
+        let dir = tempfile::tempdir().unwrap();
+        let all = zxids();
+        let _writer = writer(dir.path(), &all);
+        for from in 0..all.len() {
+            for upto in from + 1..all.len() {
+                let found = read(dir.path(), all[from], all[upto], usize::MAX);
+                assert_eq!(found.as_deref(), Some(&all[from..=upto]), "{from} to {upto}");
+            }
+        }
+        let late = Zxid::new(Epoch(1), 99);
+        let found = read(dir.path(), late, all[9], usize::MAX);
+        assert_eq!(found.as_deref(), Some(&all[6..=9]), "the learner has more of its epoch");
+    }
+
+    #[test]
+    fn a_log_that_is_too_short_too_large_or_has_a_hole_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let all = zxids();
+        let writer = writer(dir.path(), &all);
+        let (first, last) = (all[0], all[12]);
+        assert_eq!(read(dir.path(), Zxid(first.0 - 1), last, usize::MAX), None, "begins too late");
+        assert_eq!(read(dir.path(), first, Zxid(last.0 + 1), usize::MAX), None, "ends too soon");
+        assert_eq!(read(dir.path(), first, last, 12 * record(first).len()), None, "too large");
+        assert!(read(dir.path(), first, last, 13 * record(first).len()).is_some(), "fits");
+        drop(writer);
+        std::fs::remove_file(names::log_path(dir.path(), all[3])).unwrap();
+        assert_eq!(read(dir.path(), first, last, usize::MAX), None, "a file is missing");
+    }
+}

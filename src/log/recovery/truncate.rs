@@ -49,37 +49,6 @@ pub fn truncate(log_dir: &Path, snap_dir: &Path, to: Zxid) -> Result<Truncated, 
     Ok(done)
 }
 
-/// Deletes every record and snapshot after `last`: what a snapshot of `last` that was received from
-/// a leader takes the place of. What came before may end anywhere. No writer may be open.
-///
-/// # Errors
-/// [`Error::Io`]
-pub fn discard_after(log_dir: &Path, snap_dir: &Path, last: Zxid) -> Result<Truncated, Error> {
-    let mut done = Truncated::default();
-    for snapshot in snapshot::list(snap_dir)?.into_iter().filter(|file| file.zxid > last) {
-        names::remove(&snapshot.path)?;
-        done.removed.push(snapshot.path);
-    }
-    names::flush_directory(snap_dir)?;
-    for named in names::list(log_dir, LOG)?.into_iter().rev() {
-        if named.zxid > last {
-            names::remove(&named.path)?;
-            done.removed.push(named.path);
-            continue;
-        }
-        let mut file = LogFile::open(named.clone())?;
-        if !file.is_empty()? && file.has_magic() {
-            let mut any = Zxid(i64::MAX);
-            let offset = walk(&mut file, &mut any, last)?;
-            cut(&named.path, offset)?;
-            done.cut.push((named.path, offset));
-        }
-        break; // those before it end where it begins
-    }
-    names::flush_directory(log_dir)?;
-    Ok(done)
-}
-
 /// The newest snapshot with nothing after `to` in it, and all that have.
 fn snapshots(snap_dir: &Path, to: Zxid) -> Result<(Zxid, Vec<SnapshotFile>), Error> {
     let mut newer = Vec::new();

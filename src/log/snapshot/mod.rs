@@ -6,6 +6,7 @@
 //! before it and the path `/`; one follows the tree and each trailer.
 
 mod compress;
+mod install;
 mod purge;
 mod reader;
 mod seal;
@@ -19,6 +20,7 @@ use super::error::{Action, Error};
 use super::names;
 use crate::ids::Zxid;
 
+pub use install::install;
 pub use purge::{Purged, purge};
 pub use reader::{SnapshotReader, verify};
 pub use writer::SnapshotWriter;

@@ -11,7 +11,7 @@ use super::compress::Sink;
 use super::{Compression, FILE_HEADER, SnapshotFile, Trailers, seal};
 use crate::ids::Zxid;
 use crate::log::error::{Action, Error};
-use crate::log::names::{self, SNAPSHOT, UNFINISHED};
+use crate::log::names::{self, INSTALLING, SNAPSHOT, UNFINISHED};
 
 /// A snapshot being written: header first, then, through [`io::Write`], sessions, ACLs, nodes and
 /// the terminator; then [`Self::finish`]. Dropped before that, it leaves nothing behind.
@@ -63,14 +63,29 @@ impl SnapshotWriter {
     ///
     /// # Errors
     /// [`Error::Io`]; the unfinished file is deleted.
-    pub fn finish(mut self, trailers: &Trailers) -> Result<SnapshotFile, Error> {
+    pub fn finish(self, trailers: &Trailers) -> Result<SnapshotFile, Error> {
+        let path = self.file.path.clone();
+        self.finish_as(trailers, &path)
+    }
+
+    /// The same, but the name it gets is that of a snapshot to be installed
+    /// ([`super::install`]): in the place of everything else.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the unfinished file is deleted.
+    pub fn finish_to_install(self, trailers: &Trailers) -> Result<(), Error> {
+        let name = self.file.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let path = self.snap_dir.join(format!("{INSTALLING}.{name}"));
+        self.finish_as(trailers, &path).map(|_| ())
+    }
+
+    fn finish_as(mut self, trailers: &Trailers, path: &Path) -> Result<SnapshotFile, Error> {
         let tail = seal::encode_tail(self.checksum.clone(), trailers);
         self.write_all(&tail).map_err(Error::io(Action::Write, &self.unfinished))?;
         let Some(sink) = self.sink.take() else { unreachable!("a write just succeeded") };
         let output = sink.finish().map_err(Error::io(Action::Write, &self.unfinished))?;
         output.sync_all().map_err(Error::io(Action::Flush, &self.unfinished))?;
-        fs::rename(&self.unfinished, &self.file.path)
-            .map_err(Error::io(Action::Rename, &self.unfinished))?;
+        fs::rename(&self.unfinished, path).map_err(Error::io(Action::Rename, &self.unfinished))?;
         names::flush_directory(&self.snap_dir)?;
         Ok(self.file.clone())
     }

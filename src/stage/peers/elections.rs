@@ -21,7 +21,8 @@ use crate::net::{Close, ConnectionId, Reactor};
 use crate::wire::election::{self, Handshake, Notification, PeerAddress};
 use crate::zab::election::is_kept;
 
-/// Within it a second call of a connected peer is one too many.
+/// So many calls of a peer that is connected, within this time, are not a peer's that starts anew.
+const TWIN_CALLS: u32 = 3;
 const TWIN_WINDOW_MS: i64 = 60_000;
 
 /// What is known of one peer.
@@ -37,8 +38,8 @@ struct Peer {
     not_before: Millis,
     /// Calls it has taken since it called last.
     calls: u32,
-    /// When it last called though it was connected.
-    called_while_open: Option<Millis>,
+    /// Calls though it was connected, and since when they are counted.
+    called_while_open: (Millis, u32),
 }
 
 /// All election connections.
@@ -207,14 +208,18 @@ impl Elections {
         self.take_messages(server, id, reactor, out);
     }
 
-    /// A member calls while its connection is open: from elsewhere, or once more within a minute.
-    /// One that has died without a word does so once.
+    /// A member calls while its connection is open: from elsewhere, or often. One that has died
+    /// without a word does so once, one whose call crosses ours too.
     fn suspect_twin(&mut self, server: ServerId, new: SocketAddr) {
         let now = self.now;
         let Some(known) = self.peers.get_mut(&server) else { return };
         let Some((_, old)) = known.open else { return };
-        let before = known.called_while_open.replace(now);
-        let is_often = before.is_some_and(|before| now.0 - before.0 < TWIN_WINDOW_MS);
+        let (since, calls) = &mut known.called_while_open;
+        if now.0 - since.0 >= TWIN_WINDOW_MS {
+            (*since, *calls) = (now, 0);
+        }
+        *calls += 1;
+        let is_often = *calls >= TWIN_CALLS;
         if self.members.contains(&server) && (is_often || old.ip() != new.ip()) {
             self.remarks.push(Remark::Twin { server, old, new });
         }

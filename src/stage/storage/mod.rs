@@ -46,7 +46,8 @@ pub enum StorageAnswer {
     Persisted(EpochRecord),
     /// A new tree; log and snapshots end where it does.
     Rebuilt(Box<Tree>),
-    /// The stream was no whole snapshot; nothing was changed.
+    /// The stream was no whole snapshot, or what is on disk does not lead to the txn that was to be
+    /// the last; nothing was changed.
     NotRebuilt,
     /// What the log has; `None` if it is not to be used.
     LogRead(LinkId, Option<Vec<Proposal>>),
@@ -118,7 +119,10 @@ impl Parts {
                 self.persist(record)?;
                 StorageAnswer::Persisted(record)
             }
-            StorageAsk::Truncate(to) => StorageAnswer::Rebuilt(Box::new(self.truncate(to)?)),
+            StorageAsk::Truncate(to) => match self.truncate(to)? {
+                Some(tree) => StorageAnswer::Rebuilt(Box::new(tree)),
+                None => StorageAnswer::NotRebuilt,
+            },
             StorageAsk::Receive(stream) => match self.receive(stream)? {
                 Some(tree) => StorageAnswer::Rebuilt(Box::new(tree)),
                 None => StorageAnswer::NotRebuilt,
@@ -142,21 +146,18 @@ impl Parts {
         written.map_err(|error| Fatal::new(ExitCode::Unexpected, error))
     }
 
-    fn truncate(&self, to: Zxid) -> Result<Tree, Fatal> {
-        tracing::warn!(%to, "truncating log to get in sync with the leader");
-        self.cut(Cut::Truncate(to))?;
-        let mut recovered = recover::recover(&self.options.snap_dir, &self.log_dir, &self.recover)?;
-        let last = recovered.tree.last_zxid();
-        if last != to {
-            let text = format!("the log was cut after {to}, and yet its tree ends at {last}");
-            return Err(Fatal::new(ExitCode::QuorumPacket, text));
+    /// `None` if what is on disk does not lead to `to`: then nothing was touched.
+    fn truncate(&self, to: Zxid) -> Result<Option<Tree>, Fatal> {
+        if !self.cut(Cut::Truncate(to))? {
+            return Ok(None);
         }
+        let mut recovered = recover::recover(&self.options.snap_dir, &self.log_dir, &self.recover)?;
         self.config.put(&mut recovered.tree, crate::clock::wall());
-        Ok(recovered.tree)
+        Ok(Some(recovered.tree))
     }
 
     /// Has the log thread cut, once no snapshot of the history that goes can come any more.
-    fn cut(&self, cut: Cut) -> Result<(), Fatal> {
+    fn cut(&self, cut: Cut) -> Result<bool, Fatal> {
         let lost = || Fatal::new(ExitCode::Unexpected, "a thread ended while a log was to be cut");
         let (done, finished) = sync_channel(1);
         self.snapshots.send(SnapshotAsk::Barrier(done)).map_err(|_| lost())?;

@@ -66,9 +66,6 @@ impl fmt::Display for Unusable {
 impl Parts {
     /// The tree of the stream, once a snapshot file of it is in place of all that was; `None` if
     /// the stream broke off, or is no snapshot: then nothing was changed.
-    ///
-    /// What is newer than the snapshot goes before it gets its name: a start in between finds an
-    /// older history, never the old one behind the new.
     pub(super) fn receive(&self, stream: Stream) -> Result<Option<Tree>, Fatal> {
         let zxid = stream.zxid;
         let start = self.shared.clock.now();
@@ -80,17 +77,17 @@ impl Parts {
             }
         };
         self.config.put(&mut tree, crate::clock::wall());
-        self.cut(Cut::Discard(zxid))?;
         let nodes = tree.node_count();
         let image = tree.begin_image();
         let image =
             image.ok_or_else(|| Fatal::new(ExitCode::Unexpected, "no room for an image"))?;
         let tree = RwLock::new(tree);
-        let written = snapshot::write(&image, &tree, &self.options);
-        let file = written.map_err(|error| Fatal::new(ExitCode::Snapshot, error))?;
-        let file = file.map(|file| file.path.display().to_string()).unwrap_or_default();
+        snapshot::write_to_install(&image, &tree, &self.options)
+            .map_err(|error| Fatal::new(ExitCode::Snapshot, error))?;
+        self.cut(Cut::Install(zxid))?;
+        let dir = self.options.snap_dir.display();
         let millis = self.shared.clock.now().0 - start.0;
-        tracing::info!(nodes, millis, "Snapshotting: {zxid} to {file}");
+        tracing::info!(nodes, millis, "Snapshotting: {zxid} to {dir}/snapshot.{:x}", zxid.0);
         let mut tree = tree.into_inner();
         drop(tree.end_image(&image));
         Ok(Some(tree))

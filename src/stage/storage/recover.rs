@@ -116,6 +116,9 @@ pub fn recover(
     log_dir: &Path,
     options: &RecoverOptions,
 ) -> Result<Recovered, RecoverError> {
+    if let Some(file) = snapshot::install(snap_dir, log_dir)? {
+        tracing::warn!(file = %file.path.display(), "went on installing a leader's snapshot");
+    }
     let loaded = load_newest(snap_dir, options)?;
     if loaded.is_none() && !options.trust_empty_snapshot && recovery::has_logs(log_dir)? {
         return Err(RecoverError::LogsWithoutSnapshot(snap_dir.display().to_string()));

@@ -4,6 +4,7 @@ use super::ZabStage;
 use super::commit::Pending;
 use super::role::Role;
 use crate::limits::{PROPOSAL_BYTES_IN_FLIGHT_MAX, PROPOSALS_IN_FLIGHT_MAX, PROPOSALS_RESERVED};
+use crate::metrics::Counter;
 use crate::request::prepare::{Author, Stamp, Standing, Write};
 use crate::stage::message::{Ask, WriteAsk};
 use crate::wire::{ErrorCode, OpCode};
@@ -119,6 +120,7 @@ impl ZabStage {
         self.bytes_in_flight += self.record.len();
         if let Some(member) = &mut self.member {
             member.count_proposal(self.record.len());
+            self.recorder.add(Counter::ProposalCount, 1);
         }
         let proposal = Proposal { zxid: stamp.zxid, record: self.record.as_slice().into() };
         self.pending.push_back(pending);

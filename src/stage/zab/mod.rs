@@ -14,15 +14,10 @@
 mod chores;
 mod commit;
 mod ensemble;
-mod forward;
 mod intake;
-mod learners;
-mod local;
 mod outputs;
-mod read_only;
 mod role;
 mod sessions;
-mod streams;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -45,7 +40,7 @@ use chores::Chores;
 use commit::Pending;
 use ensemble::Member;
 pub use ensemble::MemberParts;
-use learners::LearnerAsk;
+use ensemble::learners::LearnerAsk;
 use role::Role;
 use sessions::Sessions;
 
@@ -182,6 +177,7 @@ impl ZabStage {
             let timeout = if is_busy { Duration::ZERO } else { self.idle_for() };
             let can_commit = self.batches.len() == self.rooms();
             let can_take = can_commit && self.has_room();
+            let is_rebuilding = self.is_rebuilding();
             let parts = &mut self.parts;
             let (asks, durable) = (&parts.asks, &parts.durable);
             let (inquiries, seen) = (&parts.inquiries, self.chores.durable_seen);
@@ -189,7 +185,7 @@ impl ZabStage {
             // What a turn could do nothing with is no reason to stay awake.
             let ready = || {
                 !inquiries.is_empty()
-                    || can_commit && durable.load(Ordering::Acquire) != seen.0
+                    || can_commit && !is_rebuilding && durable.load(Ordering::Acquire) != seen.0
                     || can_take && asks.iter().any(|queue| !queue.is_empty())
                     || member.is_some_and(Member::is_ready)
             };
@@ -209,7 +205,7 @@ impl ZabStage {
             return false;
         }
         let durable = Zxid(self.parts.durable.load(Ordering::Acquire));
-        if durable != self.chores.durable_seen {
+        if durable != self.chores.durable_seen && !self.is_rebuilding() {
             self.chores.durable_seen = durable;
             self.step(Input::Durable(durable));
         }

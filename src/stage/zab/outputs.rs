@@ -75,7 +75,10 @@ impl ZabStage {
             Output::Send(link, packet) => self.send_packet(link, &packet),
             Output::Close(link, why) => self.close_link(link, &why),
             Output::Persist(record) => self.ask_storage(StorageAsk::Persist(record)),
-            Output::Truncate { to } => self.ask_storage(StorageAsk::Truncate(to)),
+            Output::Truncate { to } => {
+                self.set_rebuilding(true);
+                self.ask_storage(StorageAsk::Truncate(to));
+            }
             Output::ReceiveSnapshot { link, zxid } => self.receive_snapshot(link, zxid),
             Output::SendSnapshot { link } => self.send_snapshot(link),
             Output::ReadLog { link, from, upto, bytes_max } => {

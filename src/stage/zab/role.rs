@@ -4,9 +4,10 @@
 //! its session again here or elsewhere.
 
 use super::ZabStage;
+use super::ensemble::forward::Forwarding;
 use super::ensemble::{Member, state_name};
-use super::forward::Forwarding;
-use crate::ids::{Epoch, Zxid};
+use crate::ids::{Epoch, Millis, Zxid};
+use crate::metrics::Basic;
 use crate::request::prepare::Preparer;
 use crate::stage::control::{LeaderFacts, Place, Standing};
 use crate::stage::message::Entry;
@@ -48,6 +49,20 @@ impl ZabStage {
             Service::Forwarding
         };
         if let Some(member) = &mut self.member {
+            let since = |at: Millis| u64::try_from(self.now.0 - at.0).unwrap_or(0);
+            let unavailable = member.unavailable_since.take().map_or(0, since);
+            self.recorder.record(Basic::UnavailableTime, unavailable);
+            match state {
+                PeerState::Following => {
+                    self.recorder.record(Basic::FollowerSyncTime, since(member.decided_at));
+                }
+                PeerState::Observing => {
+                    self.recorder.record(Basic::ObserverSyncTime, since(member.decided_at));
+                }
+                PeerState::Leading | PeerState::Looking => {
+                    self.recorder.record(Basic::LeaderUnavailableTime, unavailable);
+                }
+            }
             member.serving_since = self.now;
             member.epoch = epoch;
             tracing::info!("Setting leader epoch {:x}", epoch.0);

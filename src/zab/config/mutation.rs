@@ -53,13 +53,15 @@ pub enum Mutation {
     WrapCounter,
     /// A learner applies what is committed before its own disk has it.
     ApplyUnflushed,
+    /// A learner that comes back and is cut keeps its acks of what is cut off.
+    KeepAcksOfCut,
     /// A `sync` is answered before what was proposed earlier is committed.
     SyncAtOnce,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::AckHistoryUnflushed,
         Self::EpochBeforeHistory,
         Self::PromiseUnpersisted,
@@ -83,6 +85,7 @@ impl Mutation {
         Self::NeverStepDown,
         Self::WrapCounter,
         Self::ApplyUnflushed,
+        Self::KeepAcksOfCut,
         Self::SyncAtOnce,
     ];
 }

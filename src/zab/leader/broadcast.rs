@@ -99,6 +99,20 @@ impl Broadcast {
         self.commit_acked(links, context);
     }
 
+    /// A learner comes back: what it had acked and is not committed it is told to cut off, or to
+    /// replace by a snapshot, and acks again once it has it again.
+    ///
+    /// Java counts the acks from before the cut (`Leader.Proposal.ackSetTracker`), and commits what
+    /// may be on the disks of a minority.
+    pub(super) fn withdraw_acks(&mut self, of: ServerId, context: &Context<'_>) {
+        if context.has(Mutation::KeepAcksOfCut) {
+            return;
+        }
+        for (_, acks) in &mut self.outstanding {
+            context.config.quorum.withdraw(acks, of);
+        }
+    }
+
     /// The only place where this server acks its own proposals, so no ack can overtake the disk.
     pub(super) fn on_durable(&mut self, upto: Zxid, links: &mut Links, context: &mut Context<'_>) {
         context.history.flushed(upto);

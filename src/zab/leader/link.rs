@@ -21,6 +21,8 @@ pub(super) struct Link {
     pub(super) stage: Stage,
     /// When it has been silent for too long; `None` while it is not its turn to speak.
     pub(super) silent_at: Option<Millis>,
+    /// When something was heard of it last.
+    heard_at: Millis,
     /// Until when its leader counts on it, if it is a voter.
     pub(super) counted_until: Millis,
     unacked: Unacked,
@@ -75,6 +77,7 @@ impl Link {
             server: None,
             membership: Membership::Participant,
             stage: Stage::Connected,
+            heard_at: context.now,
             silent_at: Some(context.after(timing.init_ms())),
             counted_until: context.after(timing.init_ms().saturating_add(timing.sync_ms())),
             unacked: Unacked::default(),
@@ -96,10 +99,17 @@ impl Link {
 
     /// Something came from it, or it takes a snapshot.
     pub(super) fn heard(&mut self, context: &Context<'_>) {
+        self.heard_at = context.now;
         self.counted_until = context.after(context.config.timing.sync_ms()).max(self.counted_until);
         if self.silent_at.is_some() {
             self.enter(self.stage, context);
         }
+    }
+
+    /// Whether it is up to date, and answers pings.
+    pub(super) fn is_lively(&self, context: &Context<'_>) -> bool {
+        let silent_ms = context.now.0.saturating_sub(self.heard_at.0);
+        self.stage == Stage::Broadcast && silent_ms < context.config.timing.tick_ms
     }
 
     /// It was sent a proposal that it is to ack.

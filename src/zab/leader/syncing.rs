@@ -37,7 +37,7 @@ impl Leader {
     ) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let (Stage::Promised(last) | Stage::Reading(last)) = link.stage else { return };
-        let membership = link.membership;
+        let (membership, server) = (link.membership, link.server);
         let after = match decide(last, logged.as_deref(), context) {
             SyncPlan::ReadLog { from } => {
                 link.enter(Stage::Reading(last), context);
@@ -60,6 +60,9 @@ impl Leader {
             }
         };
         link.enter(Stage::Syncing, context);
+        if let Some(server) = server {
+            self.broadcast.withdraw_acks(server, context);
+        }
         forward(id, membership, after, &logged.unwrap_or_default(), context);
         let epoch = self.discovery.open().expect("nobody is synced before it is open");
         let config = Some(context.config.text.clone());

@@ -14,6 +14,7 @@ use crate::limits::PACKETS_HELD_MAX;
 use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, Packet};
 use crate::zab::config::Mutation;
 use crate::zab::context::Context;
+use crate::zab::election::UNINITIALIZED;
 use crate::zab::{EpochRecord, LinkId, Output, PeerFault};
 
 /// One link to a leader.
@@ -67,16 +68,18 @@ impl State {
         }
     }
 
-    /// Whether the leader is to speak, and not this server's disk.
+    /// Whether the leader is to speak, and not this server's disk. A snapshot is taken and put in
+    /// place within the time in which its leader waits for the ack.
     const fn is_listening(&self) -> bool {
         match self {
             Self::Discovering
             | Self::Choosing { .. }
+            | Self::Rebuilding { cut_to: None, .. }
             | Self::Receiving { .. }
             | Self::Settling { .. }
             | Self::Broadcast { .. } => true,
             Self::Promising { .. }
-            | Self::Rebuilding { .. }
+            | Self::Rebuilding { cut_to: Some(_), .. }
             | Self::Flushing { .. }
             | Self::Keeping { .. }
             | Self::Left => false,
@@ -203,20 +206,23 @@ impl Link {
             return Err(PeerFault::StaleEpoch { proposed: epoch, accepted });
         }
         if epoch == accepted {
-            // Accepted before, perhaps from another leader: this answer must not count.
-            self.promise(None, context);
+            // Accepted before, perhaps from another leader: this answer must not count. So it may
+            // also say that there is no data, if a cut has failed: who has none gets a snapshot.
+            let history = &context.history;
+            let last = if history.wants_snapshot() { UNINITIALIZED } else { history.last_logged() };
+            self.promise(last, None, context);
             return Ok(State::Choosing { epoch });
         }
         context.persist(EpochRecord::Accepted(epoch));
         if context.has(Mutation::PromiseUnpersisted) {
-            self.promise(Some(context.history.current()), context);
+            let history = &context.history;
+            self.promise(history.last_logged(), Some(history.current()), context);
             return Ok(State::Choosing { epoch });
         }
         Ok(State::Promising { epoch })
     }
 
-    fn promise(&self, current: Option<Epoch>, context: &mut Context<'_>) {
-        let last_logged = context.history.last_logged();
+    fn promise(&self, last_logged: Zxid, current: Option<Epoch>, context: &mut Context<'_>) {
         context.send(self.id, Packet::AckEpoch { last_logged, current });
     }
 
@@ -354,7 +360,8 @@ impl Link {
         self.state = match std::mem::replace(&mut self.state, State::Left) {
             State::Promising { epoch } => {
                 assert_eq!(what, EpochRecord::Accepted(epoch), "what was asked for");
-                self.promise(Some(context.history.current()), context);
+                let history = &context.history;
+                self.promise(history.last_logged(), Some(history.current()), context);
                 State::Choosing { epoch }
             }
             State::Keeping { epoch } => {
@@ -381,6 +388,11 @@ impl Link {
             }
         };
         self.heard(context);
+    }
+
+    /// Something was applied.
+    pub(super) fn answer_syncs(&mut self, context: &mut Context<'_>) {
+        self.tail.answer_syncs(context);
     }
 
     /// The log is durable up to here.

@@ -26,6 +26,8 @@ pub(super) struct Tail {
     has_come: bool,
     /// Logged, and to be acked one by one once durable.
     to_ack: VecDeque<Zxid>,
+    /// Answers to `sync`s, each behind this commit, which waits for this server's disk.
+    syncs: VecDeque<Zxid>,
 }
 
 impl Tail {
@@ -40,6 +42,7 @@ impl Tail {
             last,
             has_come: false,
             to_ack: VecDeque::new(),
+            syncs: VecDeque::new(),
         }
     }
 
@@ -66,8 +69,12 @@ impl Tail {
             }
             // A ping before NEWLEADER's ack must not be answered; a second UPTODATE says nothing.
             Packet::Ping { .. } | Packet::UpToDate | Packet::Unknown { .. } => {}
-            Packet::Revalidated { .. } | Packet::Sync => {
+            Packet::Revalidated { .. } => {
                 context.out.push(Output::Pass { link: self.link, packet });
+            }
+            Packet::Sync => {
+                self.syncs.push_back(context.history.last_committed());
+                self.answer_syncs(context);
             }
             Packet::Request(_)
             | Packet::Ack { .. }
@@ -127,6 +134,7 @@ impl Tail {
         if logged.is_some() {
             context.history.commit();
             context.history.apply(context.out);
+            self.answer_syncs(context);
         } else {
             self.committed += 1;
         }
@@ -169,6 +177,14 @@ impl Tail {
     pub(super) fn on_durable(&mut self, upto: Zxid, context: &mut Context<'_>) {
         while let Some(zxid) = self.to_ack.pop_front_if(|zxid| *zxid <= upto) {
             context.send(self.link, Packet::Ack { zxid });
+        }
+    }
+
+    /// A `sync` shows what was committed before it: its answer comes behind that.
+    pub(super) fn answer_syncs(&mut self, context: &mut Context<'_>) {
+        let applied = context.history.last_applied();
+        while self.syncs.pop_front_if(|upto| *upto <= applied).is_some() {
+            context.out.push(Output::Pass { link: self.link, packet: Packet::Sync });
         }
     }
 }

@@ -12,6 +12,8 @@ pub(crate) struct Disk {
     accepted: Epoch,
     current: Epoch,
     unpersisted: Vec<EpochRecord>,
+    /// Whether a snapshot reaches back far enough for a cut.
+    has_old_snapshot: bool,
     /// The tree: what is applied.
     tree: Vec<Proposal>,
 }
@@ -32,7 +34,9 @@ impl Disk {
         let current = Epoch(words.number_or("epoch", last.0));
         let accepted = Epoch(words.number_or("accepted", current.0));
         let (unflushed, unpersisted) = (Vec::new(), Vec::new());
-        Self { log, unflushed, accepted, current, unpersisted, tree: Vec::new() }
+        let has_old_snapshot = words.keys.get("cuts") != Some(&"no");
+        let tree = Vec::new();
+        Self { log, unflushed, accepted, current, unpersisted, has_old_snapshot, tree }
     }
 
     pub(crate) fn crash(&mut self) {
@@ -104,11 +108,14 @@ impl Disk {
         self.tree.push(proposal.clone());
     }
 
-    pub(crate) fn truncate(&mut self, to: Zxid) -> Zxid {
+    pub(crate) fn truncate(&mut self, to: Zxid) -> Input {
         assert!(self.unflushed.is_empty(), "nothing is appended while the log is cut");
+        if !self.has_old_snapshot {
+            return Input::NotRebuilt;
+        }
         self.log.retain(|proposal| proposal.zxid <= to);
         self.recover();
-        self.last_logged()
+        Input::Rebuilt { last: self.last_logged() }
     }
 
     /// A snapshot took the place of everything.

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! ensemble 1 2 3 [observers=4] [recent=500] [tick=1000] [counter-max=N] [reads-log=no] [serves=no]
-//! start N [log=1:5,2:3] [epoch=E] [accepted=E]   a server starts; its log holds 5 txns of epoch 1,
-//!                                                3 of epoch 2; or with what it had when it stopped
+//! start N [log=1:5,2:3] [epoch=E] [accepted=E] [cuts=no]
+//!                            a server starts; its log holds 5 txns of epoch 1, 3 of epoch 2; or
+//!                            with what it had when it stopped; cuts=no: no snapshot to cut back to
 //! stop N                     it crashes: what its disk has not flushed is gone
 //! cut A B | heal A B         the links between two, and dialing
 //! mute A B                   what A sends to B from now on is lost, silently, until heal
@@ -311,8 +312,8 @@ impl Ensemble {
             Output::Append(proposal) => self.disk(from).append(proposal),
             Output::Persist(record) => self.disk(from).persist(record),
             Output::Truncate { to } => {
-                let last = self.disk(from).truncate(to);
-                self.later(1, Event::Input(from, Input::Rebuilt { last }));
+                let answer = self.disk(from).truncate(to);
+                self.later(1, Event::Input(from, answer));
             }
             Output::Commit(proposal) => {
                 self.disks.get_mut(&from).expect("it runs").apply(&proposal);
@@ -333,6 +334,9 @@ impl Ensemble {
             {
                 let packet = Packet::Ping { zxid, touches: Some(Vec::new()) };
                 self.later(0, Event::Input(from, Input::Say { link, packet }));
+            }
+            Output::Pass { link, packet: Packet::Request(_) } => {
+                self.later(0, Event::Input(from, Input::Sync(link)));
             }
             Output::ReceiveSnapshot { .. }
             | Output::Pass { .. }

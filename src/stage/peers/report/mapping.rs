@@ -81,13 +81,14 @@ impl Atlas {
         target: &Target,
     ) -> Option<String> {
         let what = self.what_is_wrong(to, target)?;
-        let (host, ip) = (&target.name.host, target.at.ip());
+        let (host, at) = (&target.name.host, target.at);
         Some(if host.parse::<IpAddr>().is_ok() {
-            format!("{ip} {what}: check server.{to} in this server's configuration")
+            format!("{at} {what}: check server.{to} in this server's configuration")
         } else {
             format!(
-                "{host} resolves to {ip} here, which {what}: check {host} in the hosts file or \
-                 DNS of this server"
+                "{} resolves to {at} here, which {what}: check {host} in the hosts file or DNS of \
+                 this server, and server.{to} in its configuration",
+                target.name
             )
         })
     }
@@ -232,8 +233,9 @@ mod tests {
         let wrong = target("slave-02", "202.106.199.35:3888", false);
         assert_eq!(
             atlas().suspicion(TWO, &wrong).unwrap(),
-            "slave-02 resolves to 202.106.199.35 here, which is a public address, while the other \
-             servers have private ones: check slave-02 in the hosts file or DNS of this server"
+            "slave-02:3888 resolves to 202.106.199.35:3888 here, which is a public address, while \
+             the other servers have private ones: check slave-02 in the hosts file or DNS of this \
+             server, and server.2 in its configuration"
         );
         let mut atlas = atlas();
         atlas.claimed.insert(TWO, says("10.0.0.2:3888"));

@@ -152,6 +152,7 @@ impl Log {
         last.again = Millis(now.0 + last.gap_ms);
         Some(match std::mem::take(&mut last.unsaid) {
             0 => line.to_owned(),
+            1 => format!("{line} (1 more like it was not logged)"),
             unsaid => format!("{line} ({unsaid} more like it were not logged)"),
         })
     }

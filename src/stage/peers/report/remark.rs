@@ -161,8 +161,7 @@ impl fmt::Display for Remark {
             }
             Self::Crowded { port, peer } => write!(
                 f,
-                "Closed the {port} connection of /{peer}: there are too many of servers that are \
-                 not known"
+                "Closed the {port} connection of /{peer}: there are too many of unknown servers"
             ),
             Self::Bound { me, port, place } => {
                 write!(f, "{me} is accepting connections now, my {port} bind port: {place}")

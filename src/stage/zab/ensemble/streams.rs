@@ -7,14 +7,15 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 
-use super::ZabStage;
 use crate::ids::Zxid;
 use crate::limits::{
     SNAPSHOT_CHUNK_NODES, STREAM_OUTBOX_BYTES_MAX, STREAM_PIECE_BYTES, STREAM_PIECES_MAX,
 };
+use crate::metrics::Counter;
 use crate::net::Waker;
 use crate::stage::shared::Shared;
 use crate::stage::storage::{StorageAsk, Stream};
+use crate::stage::zab::ZabStage;
 use crate::tree::Tree;
 use crate::tree::image::{Image, Progress, Scanner};
 use crate::wire::Writer;
@@ -22,14 +23,14 @@ use crate::wire::quorum::SNAPSHOT_SIGNATURE;
 use crate::zab::{Input, LinkId};
 
 /// A snapshot on its way to a learner.
-pub(super) struct Outgoing {
+pub(in crate::stage::zab) struct Outgoing {
     /// The end is an empty one.
     pieces: Receiver<Vec<u8>>,
 }
 
 /// A snapshot on its way from the leader.
-pub(super) struct Incoming {
-    pub(super) link: LinkId,
+pub(in crate::stage::zab) struct Incoming {
+    pub(in crate::stage::zab) link: LinkId,
     /// `None` once all of it is passed on.
     pieces: Option<SyncSender<Vec<u8>>>,
     scanner: Scanner,
@@ -47,7 +48,7 @@ enum Brought {
 
 impl ZabStage {
     /// Begins an image of the tree as it is now, and a thread that reads it.
-    pub(super) fn send_snapshot(&mut self, link: LinkId) {
+    pub(in crate::stage::zab) fn send_snapshot(&mut self, link: LinkId) {
         let Some(member) = &mut self.member else { return };
         let shared = Arc::clone(&self.parts.shared);
         let Some(image) = shared.tree.write().begin_image() else {
@@ -55,6 +56,7 @@ impl ZabStage {
             self.give_up(link);
             return;
         };
+        self.recorder.add(Counter::SnapCount, 1);
         tracing::info!("Sending snapshot to {}: last zxid {}", member.name_of(link), image.zxid);
         let (sink, pieces) = sync_channel(STREAM_PIECES_MAX);
         let waker = self.parts.reactor.waker();
@@ -69,24 +71,25 @@ impl ZabStage {
         member.outgoing.insert(link, Outgoing { pieces });
     }
 
-    fn give_up(&mut self, link: LinkId) {
+    pub(in crate::stage::zab) fn give_up(&mut self, link: LinkId) {
         self.forget_link(link);
         self.peers(|peers, reactor| peers.close(link, reactor));
         self.step(Input::LinkDown(link));
     }
 
     /// The leader's snapshot goes to the storage thread.
-    pub(super) fn receive_snapshot(&mut self, link: LinkId, zxid: Zxid) {
+    pub(in crate::stage::zab) fn receive_snapshot(&mut self, link: LinkId, zxid: Zxid) {
         let (sink, pieces) = sync_channel(STREAM_PIECES_MAX);
         let Some(member) = &mut self.member else { return };
         let scanner = Scanner::default();
         member.incoming = Some(Incoming { link, pieces: Some(sink), scanner });
         let stream = Stream { zxid, pieces, zab: self.parts.reactor.waker() };
+        self.set_rebuilding(true);
         self.ask_storage(StorageAsk::Receive(stream));
     }
 
     /// Moves what can be moved.
-    pub(super) fn pump_streams(&mut self) {
+    pub(in crate::stage::zab) fn pump_streams(&mut self) {
         let Some(member) = &self.member else { return };
         let outgoing: Vec<_> = member.outgoing.keys().copied().collect();
         for link in outgoing {
@@ -169,7 +172,7 @@ impl ZabStage {
     }
 
     /// What the storage thread has made takes the tree's place. Returns where it ends.
-    pub(super) fn replace_tree(&mut self, mut tree: Box<Tree>) -> Zxid {
+    pub(in crate::stage::zab) fn replace_tree(&mut self, mut tree: Box<Tree>) -> Zxid {
         let last = tree.last_zxid();
         if let Some(member) = &mut self.member {
             member.incoming = None;

@@ -3,25 +3,32 @@
 //! Everything here runs on the zab thread and none of it waits: what peers and disk have to say
 //! becomes inputs of the core, what the core says becomes packets and asks.
 
+mod elections;
+pub(in crate::stage::zab) mod forward;
+pub(in crate::stage::zab) mod learners;
+mod local;
+mod read_only;
+mod streams;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use super::ZabStage;
-use super::streams::{Incoming, Outgoing};
 use crate::error::{ExitCode, Fatal};
 use crate::ids::{Epoch, Millis, ServerId, Zxid};
 use crate::limits::LOG_READS_MAX;
 use crate::log::recovery::Stretch;
+use crate::metrics::Counter;
 use crate::net::{Event, Reactor};
 use crate::stage::peers::{self, PeerEvent, Peers};
 use crate::stage::queue::Receiver;
 use crate::stage::storage::{StorageAnswer, StorageAsk};
-use crate::wire::election::{Notification, PeerState};
+use crate::stage::zab::ZabStage;
+use crate::wire::election::PeerState;
 use crate::wire::quorum::Packet;
-use crate::zab::election::Output as Election;
 use crate::zab::{self, Input, LinkId, Output, Proposal, Standing, Zab};
+use streams::{Incoming, Outgoing};
 
 /// When nothing is due.
 const NEVER: Millis = Millis(i64::MAX);
@@ -40,47 +47,58 @@ pub struct MemberParts {
     pub storage: SyncSender<StorageAsk>,
     /// From it.
     pub answers: Receiver<StorageAnswer>,
+    /// What an operator reads in the log when this server first has a role.
+    pub environment: Vec<String>,
+    /// And each time.
+    pub introduction: String,
 }
 
 /// A link as the log names it.
 #[derive(Clone, Debug)]
-pub(super) struct Acquaintance {
-    pub(super) address: String,
-    pub(super) server: Option<ServerId>,
-    pub(super) is_observer: bool,
+pub(in crate::stage::zab) struct Acquaintance {
+    pub(in crate::stage::zab) address: String,
+    pub(in crate::stage::zab) server: Option<ServerId>,
+    pub(in crate::stage::zab) is_observer: bool,
 }
 
 /// See the module.
-pub(super) struct Member {
-    pub(super) me: ServerId,
-    pub(super) peers: Peers,
+pub(in crate::stage::zab) struct Member {
+    pub(in crate::stage::zab) me: ServerId,
+    pub(in crate::stage::zab) peers: Peers,
     /// What peers did and nobody has heard yet.
-    pub(super) events: Vec<PeerEvent>,
+    pub(in crate::stage::zab) events: Vec<PeerEvent>,
     /// Of these, what happened on links, in order.
     on_links: VecDeque<PeerEvent>,
-    pub(super) storage: SyncSender<StorageAsk>,
+    pub(in crate::stage::zab) storage: SyncSender<StorageAsk>,
     answers: Receiver<StorageAnswer>,
     /// The members' text, as notifications carry it.
     text: Arc<str>,
     version: i64,
     /// What the last election came to.
-    pub(super) decided: PeerState,
+    pub(in crate::stage::zab) decided: PeerState,
     /// The link to the leader, of a learner.
-    pub(super) leader: Option<LinkId>,
-    pub(super) links: BTreeMap<LinkId, Acquaintance>,
-    pub(super) outgoing: BTreeMap<LinkId, Outgoing>,
-    pub(super) incoming: Option<Incoming>,
+    pub(in crate::stage::zab) leader: Option<LinkId>,
+    pub(in crate::stage::zab) links: BTreeMap<LinkId, Acquaintance>,
+    pub(in crate::stage::zab) outgoing: BTreeMap<LinkId, Outgoing>,
+    pub(in crate::stage::zab) incoming: Option<Incoming>,
     log_reads: usize,
+    /// The storage thread has been asked for a new tree.
+    pub(in crate::stage::zab) is_rebuilding: bool,
+    environment: Vec<String>,
+    introduction: String,
     /// Since it last said that it looks for a leader.
-    pub(super) looking_since: Option<Millis>,
-    pub(super) serving_since: Millis,
-    pub(super) epoch: Epoch,
+    pub(in crate::stage::zab) looking_since: Option<Millis>,
+    /// Since when clients are not served.
+    pub(in crate::stage::zab) unavailable_since: Option<Millis>,
+    pub(in crate::stage::zab) decided_at: Millis,
+    pub(in crate::stage::zab) serving_since: Millis,
+    pub(in crate::stage::zab) epoch: Epoch,
     /// Bytes of the last, the least and the greatest proposal; -1 before the first.
-    pub(super) proposal_bytes: (i64, i64, i64),
+    pub(in crate::stage::zab) proposal_bytes: (i64, i64, i64),
 }
 
 /// As Java's log and `mntr` spell it.
-pub(super) fn state_name(state: PeerState) -> &'static str {
+pub(in crate::stage::zab) fn state_name(state: PeerState) -> &'static str {
     match state {
         PeerState::Looking => "looking",
         PeerState::Following => "following",
@@ -89,16 +107,12 @@ pub(super) fn state_name(state: PeerState) -> &'static str {
     }
 }
 
-fn shout(state: PeerState) -> String {
-    state_name(state).to_uppercase()
-}
-
 fn brings_packet(event: &PeerEvent, of: LinkId) -> bool {
     if let PeerEvent::Packet { link, .. } = event { *link == of } else { false }
 }
 
 impl Member {
-    pub(super) fn new(
+    pub(in crate::stage::zab) fn new(
         parts: MemberParts,
         reactor: &Reactor,
         now: Millis,
@@ -123,7 +137,12 @@ impl Member {
             outgoing: BTreeMap::new(),
             incoming: None,
             log_reads: 0,
+            is_rebuilding: false,
+            environment: parts.environment,
+            introduction: parts.introduction,
             looking_since: None,
+            unavailable_since: None,
+            decided_at: now,
             serving_since: now,
             epoch: Epoch(0),
             proposal_bytes: (-1, -1, -1),
@@ -132,12 +151,12 @@ impl Member {
     }
 
     /// Whether there is something to hear that no event tells of.
-    pub(super) fn is_ready(&self) -> bool {
+    pub(in crate::stage::zab) fn is_ready(&self) -> bool {
         !self.answers.is_empty() || self.peers.is_ready()
     }
 
     /// Who is on a link, for the log.
-    pub(super) fn name_of(&self, link: LinkId) -> String {
+    pub(in crate::stage::zab) fn name_of(&self, link: LinkId) -> String {
         match self.links.get(&link) {
             Some(Acquaintance { server: Some(server), address, .. }) if address.is_empty() => {
                 format!("leader {server}")
@@ -150,7 +169,7 @@ impl Member {
         }
     }
 
-    pub(super) fn count_proposal(&mut self, bytes: usize) {
+    pub(in crate::stage::zab) fn count_proposal(&mut self, bytes: usize) {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         let (_, min, max) = self.proposal_bytes;
         let min = if min < 0 { bytes } else { min.min(bytes) };
@@ -186,19 +205,22 @@ impl Member {
 
 impl ZabStage {
     /// Does something with the peers' sockets.
-    pub(super) fn peers(&mut self, act: impl FnOnce(&mut Peers, &mut Reactor)) {
+    pub(in crate::stage::zab) fn peers(&mut self, act: impl FnOnce(&mut Peers, &mut Reactor)) {
         if let Some(member) = &mut self.member {
             act(&mut member.peers, &mut self.parts.reactor);
         }
     }
 
-    pub(super) fn send_packet(&mut self, link: LinkId, packet: &Packet) {
+    pub(in crate::stage::zab) fn send_packet(&mut self, link: LinkId, packet: &Packet) {
         let Some(member) = &mut self.member else { return };
+        if let Packet::Diff { .. } = packet {
+            self.recorder.add(Counter::DiffCount, 1);
+        }
         member.peers.send(link, packet, &mut self.parts.reactor, &mut member.events);
     }
 
     /// A turn's beginning: takes what sockets and disk brought, and what is due.
-    pub(super) fn attend(&mut self, events: &mut Vec<Event>) {
+    pub(in crate::stage::zab) fn attend(&mut self, events: &mut Vec<Event>) {
         let Some(member) = &mut self.member else {
             events.clear();
             return;
@@ -216,7 +238,7 @@ impl ZabStage {
     }
 
     /// A turn's end: carries out what was wished of the sockets. True if more has happened.
-    pub(super) fn finish_attending(&mut self) -> bool {
+    pub(in crate::stage::zab) fn finish_attending(&mut self) -> bool {
         self.pump_streams();
         self.notice_state();
         let Some(member) = &mut self.member else { return false };
@@ -224,7 +246,7 @@ impl ZabStage {
         !member.events.is_empty()
     }
 
-    pub(super) fn member_due(&self) -> Millis {
+    pub(in crate::stage::zab) fn member_due(&self) -> Millis {
         let Some(member) = &self.member else { return NEVER };
         let due = [self.zab.deadline(), member.peers.deadline(), self.read_only_due()];
         due.into_iter().flatten().min().unwrap_or(NEVER)
@@ -314,6 +336,11 @@ impl ZabStage {
             }
             PeerEvent::Packet { link, packet } => {
                 member.note(link, &packet);
+                if let Packet::Proposal { .. } = packet {
+                    self.recorder.add(Counter::LearnerProposalReceivedCount, 1);
+                } else if let Packet::Commit { .. } = packet {
+                    self.recorder.add(Counter::LearnerCommitReceivedCount, 1);
+                }
                 Input::Packet { link, packet }
             }
             PeerEvent::LinkDown { link, why } => {
@@ -333,7 +360,7 @@ impl ZabStage {
     }
 
     /// A link is no more.
-    pub(super) fn forget_link(&mut self, link: LinkId) {
+    pub(in crate::stage::zab) fn forget_link(&mut self, link: LinkId) {
         let Some(member) = &mut self.member else { return };
         member.links.remove(&link);
         member.outgoing.remove(&link);
@@ -363,10 +390,14 @@ impl ZabStage {
             match answer {
                 StorageAnswer::Persisted(record) => self.step(Input::Persisted(record)),
                 StorageAnswer::Rebuilt(tree) => {
+                    self.set_rebuilding(false);
                     let last = self.replace_tree(tree);
                     self.step(Input::Rebuilt { last });
                 }
-                StorageAnswer::NotRebuilt => self.step(Input::NotRebuilt),
+                StorageAnswer::NotRebuilt => {
+                    self.set_rebuilding(false);
+                    self.step(Input::NotRebuilt);
+                }
                 StorageAnswer::LogRead(link, history) => {
                     if let Some(member) = &mut self.member {
                         member.log_reads -= 1;
@@ -377,7 +408,24 @@ impl ZabStage {
         }
     }
 
-    pub(super) fn read_log(&mut self, link: LinkId, from: Zxid, upto: Zxid, bytes_max: usize) {
+    /// While a new tree is made, what the log has of the old history is of no interest.
+    pub(in crate::stage::zab) fn is_rebuilding(&self) -> bool {
+        self.member.as_ref().is_some_and(|member| member.is_rebuilding)
+    }
+
+    pub(in crate::stage::zab) fn set_rebuilding(&mut self, is_rebuilding: bool) {
+        if let Some(member) = &mut self.member {
+            member.is_rebuilding = is_rebuilding;
+        }
+    }
+
+    pub(in crate::stage::zab) fn read_log(
+        &mut self,
+        link: LinkId,
+        from: Zxid,
+        upto: Zxid,
+        bytes_max: usize,
+    ) {
         let Some(member) = &mut self.member else { return };
         if member.log_reads >= LOG_READS_MAX {
             self.step(Input::LogRead { link, history: None });
@@ -385,68 +433,5 @@ impl ZabStage {
         }
         member.log_reads += 1;
         self.ask_storage(StorageAsk::ReadLog(link, Stretch { from, upto, bytes_max }));
-    }
-
-    pub(super) fn carry_out_election(&mut self, output: Election) {
-        let Some(member) = &mut self.member else { return };
-        match output {
-            Election::Send { to, ballot } => {
-                let config = Some((&*member.text).into());
-                let zab::election::Ballot { state, vote, version } = ballot;
-                let notification = Notification { state, vote, version, config };
-                member.peers.notify(to, &notification, &mut self.parts.reactor);
-            }
-            Election::Dial(to) => member.peers.dial_election(to),
-            Election::TimedOut { interval_ms } => {
-                tracing::info!("Notification time out: {interval_ms} ms");
-            }
-            Election::UnknownLeader { from, leader } => {
-                tracing::warn!(
-                    "server {from} follows {leader}, which is no member here: compare the server.N \
-                     lines of both configurations"
-                );
-            }
-            Election::Decided { state, .. } => {
-                let took = member.looking_since.take().map_or(0, |since| self.now.0 - since.0);
-                tracing::info!("{}", shout(state));
-                tracing::info!("{} - LEADER ELECTION TOOK - {took} MS", shout(state));
-                member.decided = state;
-                self.leave_role(); // readers have somewhere else to go
-            }
-        }
-    }
-
-    /// Says so when a new election has begun.
-    fn notice_state(&mut self) {
-        let state = self.zab.state();
-        let Some(member) = &mut self.member else { return };
-        if state != PeerState::Looking || member.looking_since.is_some() {
-            return;
-        }
-        member.looking_since = Some(self.now);
-        let Some(vote) = self.zab.vote() else { return };
-        tracing::info!("LOOKING");
-        tracing::info!("New election. My id = {}, proposed zxid={}", member.me, vote.zxid);
-        let (me, version) = (member.me, Notification::VERSION);
-        let config = Some(format!("version={:x}", member.version).into());
-        self.log_notification(me, &Notification { state, vote, version, config });
-    }
-
-    fn log_notification(&self, from: ServerId, notification: &Notification<'_>) {
-        let Notification { state, vote, version, config } = notification;
-        let text = config.as_deref().unwrap_or_default();
-        let config = text.rsplit("version=").next().filter(|_| text.contains("version="));
-        tracing::info!(
-            "Notification: my state:{}; n.sid:{from}, n.state:{}, n.leader:{}, n.round:{}, \
-             n.peerEpoch:{:#x}, n.zxid:{}, message format version:{version:#x}, \
-             n.config version:0x{}",
-            shout(self.zab.state()),
-            shout(*state),
-            vote.leader,
-            vote.round,
-            vote.epoch.0,
-            vote.zxid,
-            config.unwrap_or("0"),
-        );
     }
 }

@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::ZabStage;
-use super::role::Role;
 use crate::ids::{Millis, SessionId, Xid, Zxid};
 use crate::limits::LEADER_OUTBOX_BYTES_MAX;
+use crate::metrics::Counter;
 use crate::reply::response;
 use crate::request::access::Identity;
 use crate::stage::message::{Ask, ConnectAsk, Entry, Origin, WriteAsk};
+use crate::stage::zab::ZabStage;
+use crate::stage::zab::role::Role;
 use crate::tree::Outcome;
 use crate::wire::quorum::{self, Forwarded, Packet, Touch};
 use crate::wire::txn::Record;
@@ -25,8 +26,8 @@ use crate::wire::{ErrorCode, OpCode};
 use crate::zab::{Input, LinkId};
 
 /// See the module.
-pub(super) struct Forwarding {
-    pub(super) leader: LinkId,
+pub(in crate::stage::zab) struct Forwarding {
+    pub(in crate::stage::zab) leader: LinkId,
     /// Of each session, what was sent and not answered, oldest first.
     waiting: HashMap<SessionId, VecDeque<Waiting>>,
     /// Whose syncs were sent, oldest first.
@@ -50,7 +51,7 @@ struct Waiting {
 }
 
 impl Forwarding {
-    pub(super) fn new(leader: LinkId, now: Millis) -> Self {
+    pub(in crate::stage::zab) fn new(leader: LinkId, now: Millis) -> Self {
         Self {
             leader,
             waiting: HashMap::new(),
@@ -81,7 +82,7 @@ impl ZabStage {
     }
 
     /// Whether the leader takes what it is sent.
-    pub(super) fn can_send(&self, leader: LinkId) -> bool {
+    pub(in crate::stage::zab) fn can_send(&self, leader: LinkId) -> bool {
         self.member.as_ref().is_some_and(|member| {
             member.peers.outbox_bytes(leader, &self.parts.reactor) < LEADER_OUTBOX_BYTES_MAX
         })
@@ -93,7 +94,7 @@ impl ZabStage {
         }
     }
 
-    pub(super) fn take_to_forward(&mut self, ask: Ask) {
+    pub(in crate::stage::zab) fn take_to_forward(&mut self, ask: Ask) {
         match ask {
             Ask::Connect(ask) => self.forward_connect(ask),
             Ask::Intruder(session) => self.suspect(session),
@@ -122,7 +123,11 @@ impl ZabStage {
         self.forward_create_session(session, ask.timeout_ms);
     }
 
-    pub(super) fn forward_create_session(&mut self, session: SessionId, timeout_ms: i32) {
+    pub(in crate::stage::zab) fn forward_create_session(
+        &mut self,
+        session: SessionId,
+        timeout_ms: i32,
+    ) {
         let body = timeout_ms.to_be_bytes();
         self.say(Packet::Request(Forwarded {
             session,
@@ -137,6 +142,7 @@ impl ZabStage {
     /// (`ZooKeeperServer.reopenSession`).
     fn forward_moving_session(&mut self, ask: ConnectAsk) {
         self.suspect(ask.session);
+        self.recorder.add(Counter::ConnectionRevalidateCount, 1);
         if let Some(forwarding) = self.forwarding() {
             forwarding.moving.entry(ask.session).or_default().push(ask);
         }
@@ -171,7 +177,7 @@ impl ZabStage {
     }
 
     /// A txn is applied: whoever of this server's clients asked for it is told. Its connection.
-    pub(super) fn answer_forwarded(
+    pub(in crate::stage::zab) fn answer_forwarded(
         &mut self,
         record: &Record<'_>,
         outcome: &Outcome<'_>,
@@ -195,7 +201,7 @@ impl ZabStage {
     }
 
     /// What the leader says to the sessions.
-    pub(super) fn on_leader_says(&mut self, packet: &Packet) {
+    pub(in crate::stage::zab) fn on_leader_says(&mut self, packet: &Packet) {
         if let Packet::Ping { zxid, .. } = packet {
             self.tell_touches(*zxid);
         } else if let Packet::Revalidated { session, is_valid } = packet {

@@ -4,14 +4,14 @@
 //! expires, and ends, by this server alone, and with its role.
 //! Source: `LocalSessionTracker`, `UpgradeableSessionTracker`, `checkUpgradeSession`.
 
-use super::ZabStage;
-use super::commit::Pending;
-use super::role::Role;
-use super::sessions::server_for;
 use crate::ids::{ServerId, SessionId};
 use crate::request::prepare::{Standing, Write};
 use crate::request::session::Owner;
 use crate::stage::message::{ConnectAsk, Entry, Origin, WriteAsk};
+use crate::stage::zab::ZabStage;
+use crate::stage::zab::commit::Pending;
+use crate::stage::zab::role::Role;
+use crate::stage::zab::sessions::server_for;
 use crate::wire::request::{CreateMode, Request};
 use crate::wire::{ErrorCode, OpCode, Reader};
 
@@ -32,7 +32,7 @@ fn makes_ephemeral(request: &Request<'_>) -> bool {
 
 impl ZabStage {
     /// Gives or gives back a local session, if it is one; false: it is the ensemble's matter.
-    pub(super) fn connect_locally(&mut self, ask: ConnectAsk) -> bool {
+    pub(in crate::stage::zab) fn connect_locally(&mut self, ask: ConnectAsk) -> bool {
         let Some(tracker) = &mut self.sessions.local else { return false };
         let session = match ask.session {
             SessionId::NONE => self.sessions.ids.next_id(),
@@ -48,7 +48,7 @@ impl ZabStage {
 
     /// A write of a local session: its end is dealt with here; an ephemeral makes it one of the
     /// ensemble's. True if nothing more is to be done.
-    pub(super) fn write_locally(&mut self, ask: &WriteAsk) -> bool {
+    pub(in crate::stage::zab) fn write_locally(&mut self, ask: &WriteAsk) -> bool {
         let session = ask.session;
         if !self.sessions.is_local(session) || !self.sessions.speaks_for(session, ask.origin) {
             return false;
@@ -83,7 +83,7 @@ impl ZabStage {
     }
 
     /// The reply to a closeSession that is no txn; the connection is closed behind it.
-    pub(super) fn say_goodbye(&mut self, ask: &WriteAsk) {
+    pub(in crate::stage::zab) fn say_goodbye(&mut self, ask: &WriteAsk) {
         let Origin { shard, connection } = ask.origin;
         let zxid = self.parts.shared.tree.read().last_zxid();
         let batch = &mut self.batches[shard];
@@ -94,7 +94,7 @@ impl ZabStage {
     }
 
     /// Local sessions that were not heard of for too long.
-    pub(super) fn expire_local(&mut self) {
+    pub(in crate::stage::zab) fn expire_local(&mut self) {
         for session in self.sessions.expire_local(self.now) {
             let origin = self.sessions.remove(session);
             self.cut(origin);
@@ -104,7 +104,11 @@ impl ZabStage {
     /// What a session may ask for that the tracker does not know. COMPAT: where there are local
     /// sessions a learner's unknown one is taken for local there, unless it is one of this
     /// server's own (`LeaderSessionTracker.checkGlobalSession`).
-    pub(super) fn standing_of_stranger(&self, session: SessionId, code: ErrorCode) -> Standing {
+    pub(in crate::stage::zab) fn standing_of_stranger(
+        &self,
+        session: SessionId,
+        code: ErrorCode,
+    ) -> Standing {
         let me = self.member.as_ref().map_or(ServerId(0), |member| member.me);
         let is_mine = session.0.to_be_bytes()[0] == me.0.to_be_bytes()[7];
         let is_unknown = self.sessions.tracker.timeout_ms(session).is_none();

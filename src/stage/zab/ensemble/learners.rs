@@ -7,32 +7,37 @@
 
 use std::borrow::Cow;
 
-use super::ZabStage;
-use super::commit::Pending;
-use super::role::Role;
 use crate::ids::Xid;
+use crate::limits::LEARNER_ASKS_MAX;
 use crate::request::access::Identity;
 use crate::request::prepare::{Author, Standing, Write};
 use crate::request::session::Owner;
+use crate::stage::zab::ZabStage;
+use crate::stage::zab::commit::Pending;
+use crate::stage::zab::role::Role;
 use crate::wire::OpCode;
 use crate::wire::quorum::{Forwarded, Packet, Touch};
 use crate::zab::{Input, LinkId};
 
 /// What a learner asks, to be taken in its turn.
-pub(super) struct LearnerAsk {
+pub(in crate::stage::zab) struct LearnerAsk {
     link: LinkId,
     packet: Packet,
 }
 
 impl ZabStage {
     /// Something the sessions of a peer say.
-    pub(super) fn on_passed(&mut self, link: LinkId, packet: Packet) {
+    pub(in crate::stage::zab) fn on_passed(&mut self, link: LinkId, packet: Packet) {
         match &self.role {
             Role::Ordering => {
                 if let Packet::Ping { touches, .. } = packet {
                     self.on_touches(&touches.unwrap_or_default());
-                } else {
+                } else if self.learner_asks.len() < LEARNER_ASKS_MAX {
                     self.learner_asks.push_back(LearnerAsk { link, packet });
+                } else {
+                    // Its acks come on the same link: not reading it would be worse.
+                    tracing::warn!("learners ask for more than this leader can order");
+                    self.give_up(link);
                 }
             }
             Role::Forwarding(forwarding) if forwarding.leader == link => {
@@ -49,7 +54,7 @@ impl ZabStage {
     }
 
     /// In the order of its link.
-    pub(super) fn take_from_learner(&mut self, ask: LearnerAsk) {
+    pub(in crate::stage::zab) fn take_from_learner(&mut self, ask: LearnerAsk) {
         let LearnerAsk { link, packet } = ask;
         if let Packet::Request(request) = packet {
             self.order_forwarded(link, &request);

@@ -5,11 +5,11 @@
 //! Source: `ReadOnlyZooKeeperServer`. COMPAT: Java refuses a new session here unless local sessions
 //! are on, with a reply that no client understands; here it gets one.
 
-use super::ZabStage;
-use super::role::Role;
 use crate::ids::{Millis, SessionId};
 use crate::stage::message::{Ask, ConnectAsk, WriteAsk};
 use crate::stage::service::Service;
+use crate::stage::zab::ZabStage;
+use crate::stage::zab::role::Role;
 use crate::wire::OpCode;
 use crate::wire::election::PeerState;
 
@@ -19,7 +19,7 @@ const PATIENCE_MS: i64 = 2000;
 
 impl ZabStage {
     /// When a server that looks for a leader begins to serve readers, if it may.
-    pub(super) fn read_only_due(&self) -> Option<Millis> {
+    pub(in crate::stage::zab) fn read_only_due(&self) -> Option<Millis> {
         let settings = &self.parts.shared.settings;
         let member = self.member.as_ref()?;
         let since = member.looking_since.filter(|_| settings.read_only_mode)?;
@@ -28,7 +28,7 @@ impl ZabStage {
     }
 
     /// Begins to serve readers if it is time.
-    pub(super) fn consider_read_only(&mut self) {
+    pub(in crate::stage::zab) fn consider_read_only(&mut self) {
         if self.read_only_due().is_some_and(|due| due <= self.now) {
             tracing::warn!("no leader for a while: serving read-only clients");
             self.role = Role::ReadOnly;
@@ -36,7 +36,7 @@ impl ZabStage {
         }
     }
 
-    pub(super) fn take_to_read(&mut self, ask: Ask) {
+    pub(in crate::stage::zab) fn take_to_read(&mut self, ask: Ask) {
         match ask {
             Ask::Connect(ask) => self.connect_reader(ask),
             Ask::Intruder(session) => self.suspect(session),
@@ -72,7 +72,7 @@ impl ZabStage {
     }
 
     /// Readers that were not heard of for too long.
-    pub(super) fn expire_readers(&mut self) {
+    pub(in crate::stage::zab) fn expire_readers(&mut self) {
         for session in self.sessions.expire(self.now, usize::MAX) {
             let origin = self.sessions.remove(session);
             self.cut(origin);

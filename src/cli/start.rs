@@ -19,7 +19,7 @@ const LOG_VARIABLE: &str = "RINGKEEPER_LOG";
 pub fn start_foreground(start: &Start) -> Result<(), Fatal> {
     log_to_stdout();
     let name = start.file.as_ref().map(|file| file.display().to_string());
-    tracing::info!(file = name.as_deref().unwrap_or("(built in)"), "reading configuration");
+    tracing::info!("Reading configuration from: {}", name.as_deref().unwrap_or("(built in)"));
     for flag in &start.ignored_flags {
         tracing::debug!(flag, "a flag for a Java machine means nothing here");
     }

@@ -227,8 +227,20 @@ fn listen(config: &Config, shards: usize) -> Result<Vec<Listener>, Fatal> {
             .set_keep_alive(config.clients.tcp_keep_alive)
             .map_err(|error| Fatal::new(ExitCode::Unexpected, error))?;
     }
-    tracing::info!(%address, "binding to port");
+    tracing::info!("binding to port {}", port_in_words(config, address));
+    ensemble::announce_limits(config);
     Ok(listeners)
+}
+
+/// COMPAT: as Java prints a socket's address: the name, a slash, the number.
+fn port_in_words(config: &Config, address: SocketAddr) -> String {
+    let host = config.clients.address.as_ref().and_then(|address| address.host.as_deref());
+    let (ip, port) = (address.ip().to_canonical(), address.port());
+    match host {
+        None => format!("0.0.0.0/0.0.0.0:{port}"),
+        Some(host) if host.parse::<std::net::IpAddr>().is_ok() => format!("/{ip}:{port}"),
+        Some(host) => format!("{host}/{ip}:{port}"),
+    }
 }
 
 fn start_snapshots(

@@ -71,11 +71,18 @@ pub(super) fn packet_bytes_max(config: &Config) -> u32 {
 /// Says what a member is about to be, as `QuorumPeerMain` does.
 pub(super) fn announce(config: &Config) {
     let Some(members) = &config.ensemble.members else { return };
-    let (ensemble, sessions) = (&config.ensemble, &config.sessions);
     if members.groups.is_none() {
         tracing::info!("Defaulting to majority quorums");
     }
-    tracing::info!("Starting quorum peer, myid={}", ensemble.my_id);
+    tracing::info!("Starting quorum peer, myid={}", config.ensemble.my_id);
+}
+
+/// Says by what limits it is one, once its client port is bound.
+pub(super) fn announce_limits(config: &Config) {
+    let (ensemble, sessions) = (&config.ensemble, &config.sessions);
+    if ensemble.members.is_none() {
+        return;
+    }
     let (min, max) = sessions.timeouts_written_ms;
     tracing::info!("tickTime set to {}", sessions.tick_time_ms);
     tracing::info!("minSessionTimeout set to {min}");

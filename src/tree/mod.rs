@@ -266,6 +266,12 @@ impl Tree {
         }
     }
 
+    /// A leader's snapshot may hold parts of txns that follow it, until as much was applied as the
+    /// leader had: no digest is compared meanwhile.
+    pub fn set_fuzzy(&mut self, is_fuzzy: bool) {
+        self.digest.set_fuzzy(is_fuzzy);
+    }
+
     /// How many txns left this tree other than their leader's, and the first of them.
     pub fn digest_mismatches(&self) -> (u64, Option<DigestMismatch>) {
         (self.digest.mismatches(), self.digest.first_mismatch())

@@ -77,6 +77,7 @@ impl Parts {
             }
         };
         self.config.put(&mut tree, crate::clock::wall());
+        tree.set_fuzzy(true); // a Java leader writes it while txns go on
         let nodes = tree.node_count();
         let image = tree.begin_image();
         let image =

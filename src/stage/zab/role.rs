@@ -37,6 +37,7 @@ impl ZabStage {
     /// The role is established; the tree is as it stands with it.
     pub(super) fn serve(&mut self, epoch: Epoch, to_clients: bool) {
         self.leave_role();
+        self.parts.shared.tree.write().set_fuzzy(false); // it is where its leader was
         // The core may be further by now: what it was when it said so counts.
         let state = self.member.as_ref().map_or(PeerState::Leading, |member| member.decided);
         let leader = self.member.as_ref().and_then(|member| member.leader);

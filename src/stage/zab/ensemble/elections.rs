@@ -54,7 +54,8 @@ impl ZabStage {
     pub(super) fn notice_state(&mut self) {
         let state = self.zab.state();
         let Some(member) = &mut self.member else { return };
-        if state != PeerState::Looking || member.looking_since.is_some() {
+        // Others are told where to vote before it is said that this server looks.
+        if state != PeerState::Looking || member.looking_since.is_some() || !member.is_open {
             return;
         }
         member.looking_since = Some(self.now);

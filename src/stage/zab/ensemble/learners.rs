@@ -86,6 +86,10 @@ impl ZabStage {
             self.open_forwarded(link, request);
             return;
         }
+        if op == OpCode::Sync {
+            self.step(Input::Sync(link)); // in its turn: behind what was asked before it
+            return;
+        }
         let tracker = &mut self.sessions.tracker;
         let checked = tracker.check(*session, owner);
         if op == OpCode::CloseSession {

@@ -82,6 +82,8 @@ pub(in crate::stage::zab) struct Member {
     pub(in crate::stage::zab) outgoing: BTreeMap<LinkId, Outgoing>,
     pub(in crate::stage::zab) incoming: Option<Incoming>,
     log_reads: usize,
+    /// The election port listens.
+    is_open: bool,
     /// The storage thread has been asked for a new tree.
     pub(in crate::stage::zab) is_rebuilding: bool,
     environment: Vec<String>,
@@ -137,6 +139,7 @@ impl Member {
             outgoing: BTreeMap::new(),
             incoming: None,
             log_reads: 0,
+            is_open: false,
             is_rebuilding: false,
             environment: parts.environment,
             introduction: parts.introduction,
@@ -269,7 +272,7 @@ impl ZabStage {
     fn hear(&mut self, event: PeerEvent) {
         let Some(member) = &mut self.member else { return };
         match event {
-            PeerEvent::ElectionOpen => tracing::info!("the election port listens"),
+            PeerEvent::ElectionOpen => member.is_open = true,
             PeerEvent::ElectionFailed { why } => {
                 self.parts.shared.fail(Fatal::new(ExitCode::ElectionPort, why));
             }

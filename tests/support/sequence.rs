@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ringkeeper::wire::request::{Create, Request};
 use ringkeeper::wire::response::{Response, StepResult};
-use ringkeeper::wire::{OpCode, Reader};
+use ringkeeper::wire::{Acl, OpCode, Reader};
 
 use crate::support::client::{Reply, create, read};
 use crate::support::{Client, Random};
@@ -91,6 +91,12 @@ fn set<'a>(path: &'a str, data: &'a [u8]) -> Request<'a> {
     Request::SetData { path: path.into(), data: Some(data), version: -1 }
 }
 
+/// A create open to the world, of the kind that multis have here.
+fn inside_multi<'a>(op: OpCode, path: &'a str, data: &'a [u8]) -> Request<'a> {
+    let (path, data, acl) = (path.into(), Some(data), vec![Acl::anyone(31)]);
+    Request::Create(Create { op, path, data, acl, flags: 0, ttl: -1 })
+}
+
 impl Step {
     fn name(&self, letter: char) -> String {
         format!("{letter}{}", self.number)
@@ -108,10 +114,7 @@ impl Step {
         let data = &self.data;
         let delete = Request::Delete { path: first.as_str().into(), version: 0 };
         let check = Request::Check { path: self.root.as_str().into(), version: -7 };
-        let inside = |path| match create(path, data, 0) {
-            Request::Create(create) => Request::Create(Create { op: self.create_op, ..create }),
-            other => other,
-        };
+        let inside = |path| inside_multi(self.create_op, path, data);
         with(&match self.kind {
             Kind::Create => create(&first, data, 0),
             Kind::Set => set(&self.root, data),

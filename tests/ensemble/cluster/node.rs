@@ -131,7 +131,7 @@ impl Node {
     pub fn metric(&self, name: &str) -> Option<i64> {
         let text = self.server.word("mntr").ok()?;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('\t'))?;
-        line.trim().parse::<f64>().ok().map(|value| value as i64)
+        line.trim().trim_end_matches(".0").parse().ok()
     }
 
     /// Waits until it serves; an early end of the process ends the wait.

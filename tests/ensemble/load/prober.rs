@@ -15,7 +15,7 @@ use crate::support::{Client, Connection, wait_for, wait_for_every};
 
 const REPLY_PATIENCE: Duration = Duration::from_secs(5);
 const RETRY_EVERY: Duration = Duration::from_millis(5);
-const PROGRESS_PATIENCE: Duration = Duration::from_secs(60);
+const PROGRESS_PATIENCE: Duration = Duration::from_mins(1);
 const SESSION_TIMEOUT_MS: i32 = 120_000;
 
 #[derive(Debug, Default)]

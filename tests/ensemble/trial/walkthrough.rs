@@ -15,7 +15,7 @@ use crate::round::compare;
 use crate::support::{Random, wait_for, wait_for_every};
 
 const SETTINGS: &[&str] = &["tickTime=2000", "initLimit=5", "syncLimit=2"];
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What the log of node 1 tells, in this order: of each line one of its forms, in any case.
 const STORY: &[&[&str]] = &[

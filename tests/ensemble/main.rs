@@ -2,7 +2,7 @@
 //!
 //! `cargo test --test ensemble -- [--servers R,R,J39] [--rounds N] [--seed N]` plays rounds of
 //! load, a fault, healing, comparison. `--loopback`: on 127.0.0.1 and without cut links; else each
-//! server has a network namespace (root, `ip`). Other trials: see `TRIALS`.
+//! server has a network namespace (root, `ip`). Other trials: see `TRIALS` and the head of each.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +14,7 @@
 
 mod cluster;
 mod load;
+mod measure;
 mod options;
 mod round;
 #[path = "../support/mod.rs"]
@@ -36,11 +37,11 @@ type Trial = (&'static str, fn(&Options, &Path) -> Result<String, String>);
 const TRIALS: &[Trial] = &[
     ("--checkers", trial::checkers::checkers),
     ("--churn", trial::churn::churn),
-    ("--failover", trial::failover::failover),
+    ("--failover", measure::failover::failover),
     ("--hostile", trial::hostile::hostile),
-    ("--rejoin", trial::rejoin::rejoin),
+    ("--rejoin", measure::rejoin::rejoin),
     ("--roll", trial::roll::roll),
-    ("--throughput", trial::throughput::throughput),
+    ("--throughput", measure::throughput::throughput),
     ("--walkthrough", trial::walkthrough::walkthrough),
     ("--rounds", rounds),
 ];

@@ -1,10 +1,7 @@
-//! Trials that are not rounds: each is one question to one ensemble or two.
+//! Trials that are not rounds: each asks one thing, and it holds or not.
 
 pub mod checkers;
 pub mod churn;
-pub mod failover;
 pub mod hostile;
-pub mod rejoin;
 pub mod roll;
-pub mod throughput;
 pub mod walkthrough;

@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::process::Command;
 
+use super::REFERENCE;
 use crate::cluster::{Cluster, Kind, Network, SAMPLE};
 use crate::options::Options;
-use crate::trial::failover::REFERENCE;
 
 /// The trial.
 pub fn throughput(options: &Options, dir: &Path) -> Result<String, String> {

@@ -4,12 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::REFERENCE;
 use crate::cluster::{Cluster, Kind, Network, SAMPLE};
 use crate::load::prober::Prober;
 use crate::options::Options;
-
-/// What ours is measured against.
-pub const REFERENCE: &str = "J39,J39,J39";
 
 /// Gaps of one ensemble.
 struct Gaps(Vec<Duration>);

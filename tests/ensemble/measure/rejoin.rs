@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use ringkeeper::clock::Clock;
 
+use super::REFERENCE;
 use crate::cluster::{Cluster, Kind, Network, Role};
 use crate::options::Options;
 use crate::round::compare;
-use crate::trial::failover::REFERENCE;
 
 /// As in the sample, but patient with a large tree.
 const SETTINGS: &[&str] = &["tickTime=2000", "initLimit=60", "syncLimit=10"];

@@ -21,7 +21,7 @@ use crate::support::sequence::Sequence;
 use crate::support::{Client, Random, wait_for};
 
 /// Writes go on within this once a quorum is there.
-const PROGRESS_PATIENCE: Duration = Duration::from_secs(45);
+const PROGRESS_PATIENCE: Duration = Duration::from_secs(90);
 
 const CLOSE_TRIES: usize = 30;
 

@@ -62,9 +62,10 @@ pub(crate) struct RunArgs {
     /// Servers, comma-separated; sessions are dealt out in turn.
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', default_value = "127.0.0.1:2181")]
     pub(crate) servers: Vec<String>,
-    /// The server's process, to report its CPU time per operation and its memory.
-    #[arg(long)]
-    pub(crate) pid: Option<u32>,
+    /// The servers' processes, comma-separated, to report their CPU time per operation and their
+    /// memory, summed up.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) pid: Vec<u32>,
     #[command(flatten)]
     pub(crate) load: LoadArgs,
 }
@@ -155,8 +156,8 @@ pub(crate) struct LoadArgs {
 
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct CompareArgs {
-    /// First server: host:port, host:port@PID, or a launch command that gets a zoo.cfg as its last
-    /// argument and becomes the server (`exec`).
+    /// First server: host:port, host:port@PID (several: host:port,…@PID,…), or a launch command that
+    /// gets a zoo.cfg as its last argument and becomes the server (`exec`).
     #[arg(long)]
     pub(crate) a: String,
     /// Second server, likewise.

@@ -55,7 +55,7 @@ pub(crate) fn command(args: &RunArgs) -> Result<ExitCode, Failure> {
     worker::raise_descriptor_limit();
     let interrupt = interrupt()?;
     let plan = Plan::new(&args.load, &args.servers)?;
-    let report = measure(&plan, args.pid, &interrupt)?;
+    let report = measure(&plan, &args.pid, &interrupt)?;
     report::write(&report, &text::render(&report), args.load.json.as_deref())?;
     Ok(if report.interrupted {
         ExitCode::from(EXIT_INTERRUPTED)
@@ -67,15 +67,8 @@ pub(crate) fn command(args: &RunArgs) -> Result<ExitCode, Failure> {
 }
 
 /// One whole run: prepare, load, clean up.
-pub(crate) fn measure(
-    plan: &Plan,
-    pid: Option<u32>,
-    interrupt: &Interrupt,
-) -> Result<Report, Failure> {
-    let watched = match pid {
-        Some(pid) => Some(Watched::begin(pid).ok_or(format!("no process {pid} to be seen"))?),
-        None => None,
-    };
+pub(crate) fn measure(plan: &Plan, pids: &[u32], interrupt: &Interrupt) -> Result<Report, Failure> {
+    let watched = if pids.is_empty() { None } else { Some(Watched::begin(pids)?) };
     let progress = Progress::new(plan.quiet);
     progress.say(&format!("preparing {}", plan.root));
     let server_version = worker::in_ring(1, async {
@@ -316,7 +309,7 @@ impl<'a> Run<'a> {
             errors: outcome.tally.errors(),
             kinds: report::kinds(&outcome.tally, |kind| outcome.seconds(kind)),
             connections: report::connections(&outcome.tally),
-            server: self.watched.map(|watched| watched.report(ok, span)),
+            server: self.watched.as_ref().map(|watched| watched.report(ok, span)),
             client: report::client(&outcome.tally, &cpus),
             per_second: self.per_second.clone(),
         }

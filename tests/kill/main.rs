@@ -16,7 +16,6 @@
     reason = "a test"
 )]
 
-mod model;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -26,9 +25,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::model::{Sequence, Tree};
 use crate::support::client::{append, create};
 use crate::support::process::scratch;
+use crate::support::sequence::{Sequence, Tree};
 use crate::support::{Client, Random, Server, ServerSpec, wait_for};
 
 const SESSIONS: usize = 8;

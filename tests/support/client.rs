@@ -24,10 +24,15 @@ pub struct Connection {
 
 impl Connection {
     pub fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        Self::open_within(address, PATIENCE)
+    }
+
+    /// Waits no longer than `patience` for the connection, and then for each read and write.
+    pub fn open_within(address: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, patience)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
         Ok(Self { stream, input: Vec::new(), start: 0 })
     }
 
@@ -142,6 +147,8 @@ pub struct Client {
     pub password: [u8; 16],
     pub timeout_ms: i32,
     pub xid: i32,
+    /// The newest zxid that a reply carried.
+    pub seen: Zxid,
     /// Events seen while waiting for replies.
     pub events: Vec<Vec<u8>>,
 }
@@ -154,11 +161,16 @@ impl Client {
 
     /// Opens or re-attaches a session; an invalid one is an error.
     pub fn attach(address: SocketAddr, request: &ConnectRequest<'_>) -> io::Result<Self> {
-        let mut connection = Connection::open(address)?;
+        Self::over(Connection::open(address)?, request)
+    }
+
+    /// The same over a connection that is there; `PermissionDenied` if the session is not valid.
+    pub fn over(mut connection: Connection, request: &ConnectRequest<'_>) -> io::Result<Self> {
         let frame = connection.handshake(request)?.ok_or(io::ErrorKind::ConnectionReset)?;
         let response = ConnectResponse::decode(&frame).map_err(io::Error::other)?;
         if response.timeout_ms == 0 {
-            return Err(io::Error::other("the session is not valid"));
+            let why = "the session is not valid";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
         Ok(Self {
             connection,
@@ -166,18 +178,26 @@ impl Client {
             password: response.password,
             timeout_ms: response.timeout_ms,
             xid: 0,
+            seen: request.last_zxid_seen,
             events: Vec::new(),
         })
     }
 
     /// Re-attaches this session over a new connection.
     pub fn reattach(&self, address: SocketAddr) -> io::Result<Self> {
+        self.reattach_over(Connection::open(address)?)
+    }
+
+    /// The same over a connection that is there. A server that has not got as far as what this
+    /// session has seen refuses it.
+    pub fn reattach_over(&self, connection: Connection) -> io::Result<Self> {
         let request = ConnectRequest {
             session: self.session,
             password: Some(&self.password),
+            last_zxid_seen: self.seen,
             ..new_session(self.timeout_ms)
         };
-        Self::attach(address, &request)
+        Self::over(connection, &request)
     }
 
     pub const fn next_xid(&mut self) -> i32 {
@@ -195,6 +215,7 @@ impl Client {
                 self.events.push(frame);
                 continue;
             }
+            self.seen = self.seen.max(header.zxid);
             return Ok(Some(Reply { header, body: r.rest().to_vec() }));
         }
     }

@@ -9,7 +9,8 @@ pub mod cases;
 pub mod client;
 pub mod process;
 pub mod random;
+pub mod sequence;
 
 pub use client::{Client, Connection};
-pub use process::{Server, ServerSpec, wait_for};
+pub use process::{Server, ServerSpec, wait_for, wait_for_every};
 pub use random::Random;

@@ -15,8 +15,13 @@ use rustix::process::{Pid, Signal, kill_process};
 const LIFE_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Looks at `done` until it holds; false when `patience` is over.
+pub fn wait_for(patience: Duration, done: impl FnMut() -> bool) -> bool {
+    wait_for_every(Duration::from_millis(3), patience, done)
+}
+
+/// The same, with a pause of `pause` between two looks, for looks that cost something.
 #[expect(clippy::disallowed_methods, reason = "the pause between two looks at a condition")]
-pub fn wait_for(patience: Duration, mut done: impl FnMut() -> bool) -> bool {
+pub fn wait_for_every(pause: Duration, patience: Duration, mut done: impl FnMut() -> bool) -> bool {
     let clock = Clock::start();
     loop {
         if done() {
@@ -25,7 +30,7 @@ pub fn wait_for(patience: Duration, mut done: impl FnMut() -> bool) -> bool {
         if clock.elapsed() > patience {
             return false;
         }
-        std::thread::sleep(Duration::from_millis(3));
+        std::thread::sleep(pause);
     }
 }
 
@@ -108,12 +113,17 @@ impl Server {
     /// Starts `spec` with its data in `dir/data`, and waits until it serves.
     pub fn start(spec: ServerSpec, dir: &Path) -> io::Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        fs::create_dir_all(dir)?;
+        let mut server = Self::prepare(spec, dir, address)?;
+        server.launch()?;
+        Ok(server)
+    }
+
+    /// Makes the folders and zoo.cfg, and starts nothing.
+    pub fn prepare(spec: ServerSpec, dir: &Path, address: SocketAddr) -> io::Result<Self> {
         let data = dir.join("data");
         fs::create_dir_all(&data)?;
-        let mut server = Self { spec, address, dir: dir.to_owned(), data, child: None, starts: 0 };
+        let server = Self { spec, address, dir: dir.to_owned(), data, child: None, starts: 0 };
         server.write_config()?;
-        server.launch()?;
         Ok(server)
     }
 
@@ -131,7 +141,8 @@ impl Server {
             }
         }
         writeln!(file, "dataDir={}", self.data.display())?;
-        writeln!(file, "clientPortAddress=127.0.0.1\nclientPort={}", self.address.port())?;
+        let (ip, port) = (self.address.ip(), self.address.port());
+        writeln!(file, "clientPortAddress={ip}\nclientPort={port}")?;
         for line in &self.spec.config {
             writeln!(file, "{line}")?;
         }
@@ -223,10 +234,34 @@ impl Server {
         self.signal(Signal::KILL)
     }
 
+    /// `SIGSTOP`: it stands still, its sockets stay open.
+    pub fn pause(&self) -> io::Result<()> {
+        Ok(kill_process(self.process().ok_or(io::ErrorKind::NotFound)?, Signal::STOP)?)
+    }
+
+    /// `SIGCONT`.
+    pub fn resume(&self) -> io::Result<()> {
+        Ok(kill_process(self.process().ok_or(io::ErrorKind::NotFound)?, Signal::CONT)?)
+    }
+
+    fn process(&self) -> Option<Pid> {
+        self.child.as_ref().map(Pid::from_child)
+    }
+
+    /// Whether it was started and not stopped by us since.
+    pub const fn is_started(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// Sends a four-letter word, returns the answer.
     pub fn word(&self, word: &str) -> io::Result<String> {
-        let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        self.word_within(word, Duration::from_secs(5))
+    }
+
+    /// The same, with less patience.
+    pub fn word_within(&self, word: &str, patience: Duration) -> io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&self.address, patience)?;
+        stream.set_read_timeout(Some(patience))?;
         stream.write_all(word.as_bytes())?;
         let mut text = Vec::new();
         stream.read_to_end(&mut text)?;

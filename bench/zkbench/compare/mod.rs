@@ -25,24 +25,29 @@ use verdict::{Better, Comparison};
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Target {
     /// Servers that run.
-    Running { servers: Vec<String>, pid: Option<u32> },
+    Running { servers: Vec<String>, pids: Vec<u32> },
     /// A command that becomes one.
     Command(String),
 }
 
 impl Target {
-    /// `host:port[,…][@PID]`, or else a command.
+    /// `host:port[,…][@PID[,…]]`, or else a command.
     fn parse(text: &str) -> Self {
-        let (servers, pid) = match text.rsplit_once('@') {
-            Some((servers, pid)) => (servers, pid.parse().ok()),
-            None => (text, None),
+        let (servers, pids) = match text.rsplit_once('@') {
+            Some((servers, pids)) => (servers, pids.split(',').map(str::parse).collect()),
+            None => (text, Ok(Vec::new())),
         };
         let is_address = |server: &str| {
             !server.contains(['/', ' '])
                 && server.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
         };
-        if servers.split(',').all(is_address) && pid.is_some() == text.contains('@') {
-            return Self::Running { servers: servers.split(',').map(str::to_owned).collect(), pid };
+        if let Ok(pids) = pids
+            && servers.split(',').all(is_address)
+        {
+            return Self::Running {
+                servers: servers.split(',').map(str::to_owned).collect(),
+                pids,
+            };
         }
         Self::Command(text.to_owned())
     }
@@ -67,8 +72,8 @@ impl Contestant {
         template: &str,
         interrupt: &Interrupt,
     ) -> Result<Report, Failure> {
-        let (servers, pid) = match &self.target {
-            Target::Running { servers, pid } => (servers.clone(), *pid),
+        let (servers, pids) = match &self.target {
+            Target::Running { servers, pids } => (servers.clone(), pids.clone()),
             Target::Command(command) => {
                 if args.restart {
                     self.launched = None;
@@ -78,13 +83,13 @@ impl Contestant {
                     self.launched = Some(launch.start()?);
                 }
                 let launched = self.launched.as_ref().expect("it was started just now");
-                (vec![launched.address()], Some(launched.pid()))
+                (vec![launched.address()], vec![launched.pid()])
             }
         };
         // A server on data of its own needs no cleaning up that would cost it as much as the run.
         let keep = args.load.keep || (args.restart && self.launched.is_some());
         let plan = Plan::new(&LoadArgs { keep, ..args.load.clone() }, &servers)?;
-        run::measure(&plan, pid, interrupt)
+        run::measure(&plan, &pids, interrupt)
     }
 }
 
@@ -214,13 +219,14 @@ mod tests {
 
     #[test]
     fn addresses_and_commands_are_told_apart() {
-        let running = |servers: &[&str], pid| Target::Running {
+        let running = |servers: &[&str], pids: &[u32]| Target::Running {
             servers: servers.iter().map(|server| (*server).to_owned()).collect(),
-            pid,
+            pids: pids.to_vec(),
         };
-        assert_eq!(Target::parse("127.0.0.1:2181"), running(&["127.0.0.1:2181"], None));
-        assert_eq!(Target::parse("localhost:2181@77"), running(&["localhost:2181"], Some(77)));
-        assert_eq!(Target::parse("a:1,b:2"), running(&["a:1", "b:2"], None));
+        assert_eq!(Target::parse("127.0.0.1:2181"), running(&["127.0.0.1:2181"], &[]));
+        assert_eq!(Target::parse("localhost:2181@77"), running(&["localhost:2181"], &[77]));
+        assert_eq!(Target::parse("a:1,b:2"), running(&["a:1", "b:2"], &[]));
+        assert_eq!(Target::parse("a:1,b:2@7,8"), running(&["a:1", "b:2"], &[7, 8]));
         for command in ["/opt/zk.sh", "zkserver start-foreground", "a:x", "env A=b:1 x", "a:1@x"] {
             assert_eq!(Target::parse(command), Target::Command(command.into()), "{command}");
         }

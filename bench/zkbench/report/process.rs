@@ -1,4 +1,4 @@
-//! What /proc tells of a process: its CPU time and memory; and of our own threads.
+//! What /proc tells of processes: their CPU time and memory; and of our own threads.
 
 use std::fs;
 use std::time::Duration;
@@ -27,6 +27,21 @@ impl Usage {
             rss_bytes: field(&read("status")?, "VmRSS:")? * 1024,
             disk_written_bytes: io,
         })
+    }
+}
+
+impl Usage {
+    /// Of several processes together; `Err` names one that is not there.
+    fn of_all(pids: &[u32]) -> Result<Self, u32> {
+        let mut sum = Self { disk_written_bytes: Some(0), ..Self::default() };
+        for pid in pids {
+            let one = Self::of(*pid).ok_or(*pid)?;
+            sum.cpu_us += one.cpu_us;
+            sum.rss_bytes += one.rss_bytes;
+            let written = sum.disk_written_bytes.zip(one.disk_written_bytes);
+            sum.disk_written_bytes = written.map(|(sum, one)| sum + one);
+        }
+        Ok(sum)
     }
 }
 
@@ -75,10 +90,10 @@ pub(crate) fn thread_cpu() -> ThreadCpu {
     ThreadCpu { busy, waiting, span: 0 }
 }
 
-/// A process, watched over a run.
-#[derive(Clone, Copy, Debug)]
+/// Processes, watched over a run; their figures are added up.
+#[derive(Clone, Debug)]
 pub(crate) struct Watched {
-    pid: u32,
+    pids: Vec<u32>,
     before: Usage,
     after: Usage,
     rss_peak_bytes: u64,
@@ -86,26 +101,27 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// `None` if there is no such process.
-    pub(crate) fn begin(pid: u32) -> Option<Self> {
-        let before = Usage::of(pid)?;
+    /// An error if one of them is not there.
+    pub(crate) fn begin(pids: &[u32]) -> Result<Self, String> {
+        let seen = Usage::of_all(pids);
+        let before = seen.map_err(|pid| format!("no process {pid} to be seen"))?;
         let rss_peak_bytes = before.rss_bytes;
-        Some(Self { pid, before, after: before, rss_peak_bytes, gone: false })
+        Ok(Self { pids: pids.to_vec(), before, after: before, rss_peak_bytes, gone: false })
     }
 
     /// The measurement begins here.
     pub(crate) fn restart(&mut self) {
-        if let Some(again) = Self::begin(self.pid) {
-            let before = Usage { rss_bytes: self.before.rss_bytes, ..again.before };
-            let rss_peak_bytes = self.rss_peak_bytes.max(again.rss_peak_bytes);
-            *self = Self { before, rss_peak_bytes, ..again };
+        if let Ok(again) = Usage::of_all(&self.pids) {
+            self.rss_peak_bytes = self.rss_peak_bytes.max(again.rss_bytes);
+            self.before = Usage { rss_bytes: self.before.rss_bytes, ..again };
+            self.after = again;
         }
     }
 
     pub(crate) fn sample(&mut self) {
-        match Usage::of(self.pid) {
-            None => self.gone = true,
-            Some(usage) => {
+        match Usage::of_all(&self.pids) {
+            Err(_) => self.gone = true,
+            Ok(usage) => {
                 self.after = usage;
                 self.rss_peak_bytes = self.rss_peak_bytes.max(usage.rss_bytes);
             }
@@ -126,7 +142,7 @@ impl Watched {
         let written = written.map(|(after, before)| after.saturating_sub(before));
         let per_op = |amount: u64| (ops > 0).then(|| super::ratio(amount, ops));
         ServerUse {
-            pid: self.pid,
+            pids: self.pids.clone(),
             gone: self.gone,
             cpu_s: super::ratio(cpu_us, 1_000_000),
             cpu_us_per_op: per_op(cpu_us),
@@ -140,11 +156,11 @@ impl Watched {
     }
 }
 
-/// What a server used for a run.
+/// What the servers used for a run, all of them together.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ServerUse {
-    pub(crate) pid: u32,
-    /// It was no more at the end.
+    pub(crate) pids: Vec<u32>,
+    /// One of them was no more at the end.
     pub(crate) gone: bool,
     pub(crate) cpu_s: f64,
     pub(crate) cpu_us_per_op: Option<f64>,
@@ -177,7 +193,7 @@ mod tests {
 
     #[test]
     fn our_own_process_is_there() {
-        let mut watched = Watched::begin(std::process::id()).unwrap();
+        let mut watched = Watched::begin(&[std::process::id()]).unwrap();
         watched.sample();
         let server_use = watched.report(0, Duration::from_secs(1));
         assert!(server_use.rss_peak_bytes > 0 && !server_use.gone);

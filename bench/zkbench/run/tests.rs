@@ -31,7 +31,7 @@ fn plan(address: &str, args: &str) -> Plan {
 }
 
 fn run(address: &str, args: &str) -> Result<Report, Failure> {
-    measure(&plan(address, args), Some(std::process::id()), &Interrupt::default())
+    measure(&plan(address, args), &[std::process::id()], &Interrupt::default())
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn an_interrupt_ends_a_run_early_and_still_reports() {
     let plan = Plan { duration: Duration::from_hours(1), ..plan(&address, "--warmup 0s") };
     let interrupt = Interrupt::default();
     let report = thread::scope(|scope| {
-        let run = scope.spawn(|| measure(&plan, None, &interrupt));
+        let run = scope.spawn(|| measure(&plan, &[], &interrupt));
         let (_never, nothing) = channel::<()>();
         let _ = nothing.recv_timeout(Duration::from_millis(500));
         interrupt.store(true, Ordering::Relaxed);

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ringkeeper::wire::request::Request;
+use ringkeeper::wire::request::{Create, Request};
 use ringkeeper::wire::response::{Response, StepResult};
-use ringkeeper::wire::{OpCode, Reader};
+use ringkeeper::wire::{Acl, OpCode, Reader};
 
 use crate::support::client::{Reply, create, read};
 use crate::support::{Client, Random};
@@ -14,6 +14,8 @@ use crate::support::{Client, Random};
 pub struct Sequence {
     root: String,
     seed: u64,
+    /// How a multi creates.
+    create_op: OpCode,
 }
 
 /// One operation.
@@ -23,6 +25,7 @@ pub struct Step {
     number: u64,
     kind: Kind,
     data: Vec<u8>,
+    create_op: OpCode,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +57,14 @@ fn fingerprint(data: &[u8]) -> u64 {
 
 impl Sequence {
     pub const fn new(root: String, seed: u64) -> Self {
-        Self { root, seed }
+        Self { root, seed, create_op: OpCode::Create2 }
+    }
+
+    /// COMPAT: a 3.8 follower cannot apply the create2 that a 3.9 leader proposes in a multi; this
+    /// one has plain creates there.
+    #[must_use]
+    pub fn with_plain_creates(self) -> Self {
+        Self { create_op: OpCode::Create, ..self }
     }
 
     pub fn root(&self) -> &str {
@@ -73,12 +83,18 @@ impl Sequence {
         let len = if random.one_in(20) { 5000 } else { random.below(200) };
         let mut data = number.to_be_bytes().to_vec();
         data.extend(random.bytes(len));
-        Step { root: self.root.clone(), number, kind, data }
+        Step { root: self.root.clone(), number, kind, data, create_op: self.create_op }
     }
 }
 
 fn set<'a>(path: &'a str, data: &'a [u8]) -> Request<'a> {
     Request::SetData { path: path.into(), data: Some(data), version: -1 }
+}
+
+/// A create open to the world, of the kind that multis have here.
+fn inside_multi<'a>(op: OpCode, path: &'a str, data: &'a [u8]) -> Request<'a> {
+    let (path, data, acl) = (path.into(), Some(data), vec![Acl::anyone(31)]);
+    Request::Create(Create { op, path, data, acl, flags: 0, ttl: -1 })
 }
 
 impl Step {
@@ -98,18 +114,15 @@ impl Step {
         let data = &self.data;
         let delete = Request::Delete { path: first.as_str().into(), version: 0 };
         let check = Request::Check { path: self.root.as_str().into(), version: -7 };
+        let inside = |path| inside_multi(self.create_op, path, data);
         with(&match self.kind {
             Kind::Create => create(&first, data, 0),
             Kind::Set => set(&self.root, data),
-            Kind::Multi => Request::Multi(vec![
-                create(&first, data, 0),
-                create(&second, data, 0),
-                set(&self.root, data),
-            ]),
-            Kind::FailedMulti => Request::Multi(vec![create(&first, data, 0), check]),
-            Kind::Fleeting => {
-                Request::Multi(vec![create(&first, data, 0), set(&self.root, data), delete])
+            Kind::Multi => {
+                Request::Multi(vec![inside(&first), inside(&second), set(&self.root, data)])
             }
+            Kind::FailedMulti => Request::Multi(vec![inside(&first), check]),
+            Kind::Fleeting => Request::Multi(vec![inside(&first), set(&self.root, data), delete]),
         });
     }
 
@@ -135,6 +148,30 @@ impl Step {
         } else {
             Err(format!("{:?} came to {steps:?}", self.kind))
         }
+    }
+
+    /// Its place in the sequence.
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The data it writes.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// Names of the children that are there once it is applied.
+    pub fn created(&self) -> Vec<String> {
+        match self.kind {
+            Kind::Create => vec![self.name('n')],
+            Kind::Multi => vec![self.name('p'), self.name('q')],
+            Kind::Set | Kind::FailedMulti | Kind::Fleeting => Vec::new(),
+        }
+    }
+
+    /// Whether it sets the root's data.
+    pub const fn sets_root(&self) -> bool {
+        matches!(self.kind, Kind::Set | Kind::Multi | Kind::Fleeting)
     }
 
     /// What it does to the tree.

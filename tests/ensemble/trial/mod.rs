@@ -1,0 +1,7 @@
+//! Trials that are not rounds: each asks one thing, and it holds or not.
+
+pub mod checkers;
+pub mod churn;
+pub mod hostile;
+pub mod roll;
+pub mod walkthrough;

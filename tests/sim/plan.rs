@@ -130,7 +130,7 @@ impl Plan {
     pub fn patience(&self) -> Micros {
         let Timing { interval_ms_max, .. } = self.timing;
         let ms = 3 * interval_ms_max + 6 * self.timing.init_ms() + 6 * self.timing.sync_ms();
-        (ms + i64::from(self.session_timeout_ms) * 2 + 10_000) * MILLI + 20 * self.think
+        (ms + i64::from(self.session_timeout_ms) * 2 + 10_000) * MILLI + 40 * self.think
     }
 }
 

@@ -158,7 +158,7 @@ impl Checker {
         assert!(at.epoch() <= epoch, "node {} serves epoch {} with {at}", node + 1, epoch.0);
     }
 
-    /// A leader is established: with all that earlier epochs have committed, alone, and on the disks
+    /// A leader is established: with all that earlier epochs have committed, alone, and on disks
     /// of a quorum. It may learn of its quorum late, when a later epoch has begun.
     pub fn on_lead(&mut self, node: usize, place: Place, epoch: Epoch, disks: &[&Disk]) {
         let other = self.leaders.insert(epoch, node);

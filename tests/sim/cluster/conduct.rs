@@ -98,8 +98,8 @@ impl Cluster {
         assert!(!is_unjust, "node {} complains of a correct peer: {why}", node + 1);
     }
 
-    /// Whether a leader with holes leaves this out: a txn, with its commit, between two of its epoch
-    /// that are committed.
+    /// Whether a leader with holes leaves this out: a txn, with its commit, between two of its
+    /// epoch that are committed.
     pub(super) fn leaves_out(&mut self, node: usize, link: LinkId, packet: &Packet) -> bool {
         if !self.plan.has_holes {
             return false;

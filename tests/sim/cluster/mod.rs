@@ -219,7 +219,7 @@ impl Cluster {
         let end = self.patience_end();
         let is_served = |cluster: &Self| {
             let pairs = cluster.clients.iter().zip(&before);
-            pairs.clone().all(|(client, before)| client.acknowledged > *before + 3)
+            pairs.clone().all(|(client, before)| client.acknowledged > *before)
         };
         while !is_served(self) {
             let Some(event) = self.queue.pop(end) else {

@@ -2,7 +2,7 @@
 //!
 //! `cargo test --test ensemble -- [--servers R,R,J39] [--rounds N] [--seed N]` plays rounds of
 //! load, a fault, healing, comparison. `--loopback`: on 127.0.0.1 and without cut links; else each
-//! server has a network namespace (root, `ip`). Other trials: see `TRIALS` and the head of each.
+//! server has a network namespace (root, `ip`). `--keep`: data and logs stay. Other trials: see `TRIALS` and the head of each.
 
 #![allow(
     clippy::unwrap_used,
@@ -73,6 +73,9 @@ fn main() -> ExitCode {
     match trial(&options, dir.path()) {
         Ok(found) => {
             println!("ensemble {name}: {found}");
+            if options.has("--keep") {
+                println!("  data and logs are kept in {}", dir.keep().display());
+            }
             println!("1 passed, 0 failed, 0 skipped");
             ExitCode::SUCCESS
         }

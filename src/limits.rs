@@ -201,8 +201,9 @@ pub const RECENT_BYTES_HELD_MAX: usize = 64 << 20;
 /// Txns read from the log for one learner; one that lacks more gets a snapshot.
 pub const LOG_SYNC_BYTES_MAX: usize = 32 << 20;
 
-/// Bytes that may wait in the socket's queue for one learner: a whole difference, and what is
-/// proposed while it is sent. Past it the learner is too slow, and its link is closed.
+/// Bytes that may wait in the socket's queue for one learner: a whole difference, or all that is
+/// proposed behind a snapshot. Past it the learner is too slow: its link is closed, and it begins
+/// again.
 pub const LEARNER_QUEUE_BYTES_MAX: usize = 256 << 20;
 
 const _: () = assert!(
@@ -281,18 +282,6 @@ pub const CALLS_WITHOUT_ANSWER: u32 = 3;
 
 /// Connections to the quorum port that have not said who they are; past it the oldest goes.
 pub const QUORUM_STRANGERS_MAX: usize = 256;
-
-/// Quorum connections of learners that have; more are refused.
-pub const LINKS_MAX: usize = 1024;
-
-/// Bytes that wait to be sent to a learner. It may be receiving a snapshot, behind which all
-/// proposals of that time wait; past it the learner is closed, and begins again.
-pub const LINK_OUTBOX_BYTES_MAX: usize = 256 << 20;
-
-const _: () = assert!(
-    LINK_OUTBOX_BYTES_MAX >= 2 * PROPOSAL_BYTES_IN_FLIGHT_MAX,
-    "what is in flight fits behind a snapshot"
-);
 
 /// Packets taken from one quorum connection before others have their turn.
 pub const LINK_PACKETS_PER_TURN_MAX: usize = 1024;

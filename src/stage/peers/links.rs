@@ -17,8 +17,8 @@ use super::config::Port;
 use super::report::Remark;
 use crate::ids::Millis;
 use crate::limits::{
-    LINK_OUTBOX_BYTES_MAX, LINK_PACKETS_PER_TURN_MAX, LINKS_MAX, QUORUM_PACKET_BYTES_MAX_STRANGER,
-    QUORUM_STRANGERS_MAX,
+    LEARNER_QUEUE_BYTES_MAX, LEARNERS_MAX, LINK_PACKETS_PER_TURN_MAX,
+    QUORUM_PACKET_BYTES_MAX_STRANGER, QUORUM_STRANGERS_MAX,
 };
 use crate::net::{Close, ConnectionId, Reactor};
 use crate::wire::quorum::{Packet, PacketError};
@@ -175,7 +175,7 @@ impl Links {
         if !link.is_known {
             let port = Port::Quorum;
             let refusal = match () {
-                () if known >= LINKS_MAX => Some(Remark::Crowded { port, peer }),
+                () if known >= LEARNERS_MAX => Some(Remark::Crowded { port, peer }),
                 () if packet.introduces() => None,
                 () => {
                     let why = "its first packet is not that of a learner".to_owned();
@@ -330,7 +330,7 @@ impl Links {
 
     fn bound(&mut self, id: LinkId, reactor: &mut Reactor, out: &mut Vec<PeerEvent>) {
         let bytes = self.outbox_bytes(id, reactor);
-        if bytes > LINK_OUTBOX_BYTES_MAX {
+        if bytes > LEARNER_QUEUE_BYTES_MAX {
             let why = format!("it is too slow: {bytes} bytes wait to be sent to it");
             self.lose(id, &why, reactor, out);
         }

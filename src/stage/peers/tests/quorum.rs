@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::{Address, PeerEvent};
 use super::{Node, PATIENCE, config, connect, ensemble, is_closed, quorum_address, until};
 use crate::ids::{Epoch, ServerId, Zxid};
-use crate::limits::LINK_OUTBOX_BYTES_MAX;
+use crate::limits::LEARNER_QUEUE_BYTES_MAX;
 use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, Packet};
 use crate::zab::LinkId;
 
@@ -204,7 +204,7 @@ fn a_learner_that_does_not_read_is_closed_and_nobody_waits_for_it() {
     let link = leader.link().unwrap();
     let record = vec![0; 1 << 20].into();
     let proposal = Packet::Proposal { zxid: Zxid(1), record };
-    for _ in 0..(LINK_OUTBOX_BYTES_MAX >> 20) + 32 {
+    for _ in 0..(LEARNER_QUEUE_BYTES_MAX >> 20) + 32 {
         leader.send(link, &proposal);
         leader.turn();
     }

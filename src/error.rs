@@ -138,6 +138,15 @@ mod tests {
     }
 
     #[test]
+    fn the_operators_page_lists_them() {
+        let page = include_str!("../docs/OPERATING.md");
+        for code in ExitCode::ALL {
+            let row = format!("| {} | {}", code.code(), code.meaning());
+            assert!(page.contains(&row), "docs/OPERATING.md: {row}");
+        }
+    }
+
+    #[test]
     fn a_fatal_error_names_reason_and_code() {
         let fatal = Fatal::new(ExitCode::LogFailed, "log.1: write: No space left on device");
         assert_eq!(

@@ -72,6 +72,18 @@ pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
 const _: () = assert!(SEGMENT_BYTES_FIRST < SEGMENT_BYTES_MAX, "segments grow");
 
+/// Zeros laid down in one go where the next segment is made ready: a flush of the log that comes
+/// meanwhile waits no longer than the disk needs for these.
+pub const SEGMENT_STRETCH_BYTES: u64 = 256 << 10;
+
+const _: () = assert!(SEGMENT_BYTES_FIRST.is_multiple_of(SEGMENT_STRETCH_BYTES), "whole stretches");
+
+/// Flushed bytes of a segment after which their pages are let go of.
+pub const SEGMENT_RELEASE_BYTES: usize = 1 << 20;
+
+/// Orders that may wait for the thread that makes segments ready.
+pub const GROUNDWORK_QUEUE_MAX: usize = 16;
+
 /// Gaps in the log that are listed one by one; the rest is counted.
 pub const FINDINGS_MAX: u64 = 100;
 
@@ -91,6 +103,14 @@ pub const LOG_BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// Commits applied under one hold of the tree's write lock: bounds how long reads wait.
 pub const COMMITS_PER_TURN_MAX: usize = 512;
+
+/// How long the zab thread stays awake, giving way to others, when a proposal is on its way to the
+/// disk: a few flushes of a fast one. Of a slow disk's flush it is a small part.
+pub const DURABLE_PATIENCE_US_MAX: u64 = 500;
+
+/// Proposals in flight above which it sleeps all the same: many share one wake-up, and need the
+/// core.
+pub const PATIENT_PROPOSALS_MAX: usize = 8;
 
 /// Asks the zab thread takes before it looks at commits again.
 pub const INTAKE_PER_TURN_MAX: usize = 512;
@@ -116,6 +136,14 @@ pub const SNAPSHOT_CHUNK_NODES: usize = 128;
 /// Bytes after which it lets go all the same.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 64 << 10;
 
+/// Bytes of a snapshot after which the disk is given time to write them, and time for the log.
+pub const SNAPSHOT_STRETCH_BYTES: u64 = 1 << 20;
+
+/// A snapshot is followed by so many times its own duration without one, however many txns come:
+/// so writing them takes a tenth of the time at most, and the log to be replayed after a crash is
+/// bounded by what is written in ten times that.
+pub const SNAPSHOT_REST_FACTOR: u64 = 9;
+
 /// Images of the tree under way: one for the snapshot, the rest for learners that are behind.
 pub const IMAGES_MAX: usize = 8;
 
@@ -139,11 +167,79 @@ pub const FORWARDED_IDENTITIES_MAX: usize = 1024;
 
 const _: () = assert!(IDENTITIES_MAX <= FORWARDED_IDENTITIES_MAX, "what we send we accept");
 
+/// How long telling the service manager something may take, should it not listen.
+pub const NOTIFY_WAIT_MS_MAX: u64 = 1000;
+
+/// How long `zkserver start` waits until its server serves; recovering a large log takes longer,
+/// and the server goes on with it.
+pub const START_WAIT_MS_MAX: u64 = 60_000;
+
+/// How long `zkserver stop` waits until its server is gone.
+pub const STOP_WAIT_MS_MAX: u64 = 30_000;
+
+/// How long a server that `zkserver status` or `doctor` asks may take to answer.
+pub const STATUS_WAIT_MS_MAX: u64 = 5000;
+
+/// Text of an answer to a four-letter word that is read; `srvr` has some hundred bytes.
+pub const STATUS_BYTES_MAX: u64 = 64 << 10;
+
 /// Servers without a vote whose election messages are answered in one interval.
 pub const STRANGERS_MAX: usize = 256;
 
 /// How soon one of them is answered again; a looking server asks each 200 ms.
 pub const STRANGER_ANSWER_INTERVAL_MS: i64 = 50;
+
+/// Learners connected to one leader; another is closed, and tries again.
+pub const LEARNERS_MAX: usize = 1024;
+
+/// Committed txns in memory for learners, in bytes, however many `commitLogCount` allows.
+pub const RECENT_BYTES_MAX: usize = 16 << 20;
+
+/// The same while a learner's part is read from the log: what follows it must not be forgotten.
+pub const RECENT_BYTES_HELD_MAX: usize = 64 << 20;
+
+/// Txns read from the log for one learner; one that lacks more gets a snapshot.
+pub const LOG_SYNC_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes that may wait in the socket's queue for one learner: a whole difference, and what is
+/// proposed while it is sent. Past it the learner is too slow, and its link is closed.
+pub const LEARNER_QUEUE_BYTES_MAX: usize = 256 << 20;
+
+const _: () = assert!(
+    LOG_SYNC_BYTES_MAX + RECENT_BYTES_HELD_MAX + PROPOSAL_BYTES_IN_FLIGHT_MAX
+        < LEARNER_QUEUE_BYTES_MAX,
+    "a learner that is being synced is not too slow"
+);
+
+/// Packets a learner holds while its log is cut; its socket is not read meanwhile.
+pub const PACKETS_HELD_MAX: usize = 1 << 16;
+
+/// Proposals a learner has before its leader says that it is up to date: a leader has no more
+/// outstanding.
+pub const UNLOGGED_MAX: usize = 1 << 16;
+
+/// Attempts to connect to the elected leader's quorum port, which may not be open yet: another so
+/// long after each, the last excepted. It opens within a moment, or something is wrong.
+pub const DIAL_PAUSES_MS: [i64; 6] = [10, 20, 50, 100, 100, 200];
+
+/// How long a server that has failed to join a leader several times waits before it looks again, at
+/// first and at most; the first few times it does not wait.
+pub const REJOIN_PAUSE_MS: (i64, i64) = (100, 1600);
+
+/// Terms that may fail in a row before the first pause.
+pub const FAILED_TERMS_FREE: u32 = 2;
+
+/// How often a looking server dials voters it is not connected to, however long the interval of its
+/// notifications has become: a healed network is noticed soon.
+pub const REDIAL_INTERVAL_MS: i64 = 2000;
+
+/// When a new leader begins to mind voters that still look for one: time enough for those that
+/// elected it to make up their minds.
+pub const FORSAKEN_AFTER_MS: i64 = 400;
+
+/// Proposals a learner has appended that its disk is behind with: past it, its leader's socket is
+/// not read. Those that only lack a commit do not count, as that commit is in the socket.
+pub const UNFLUSHED_MAX: usize = PROPOSALS_IN_FLIGHT_MAX / 2;
 
 /// What the zab thread may have asked of the storage thread: one epoch, cut or snapshot at a time,
 /// and a look into the log for each learner that is behind.
@@ -224,55 +320,3 @@ pub const QUORUM_BIND_RETRY_MS: i64 = 50;
 
 /// How seldom a trouble that lasts is mentioned in the log.
 pub const COMPLAINT_INTERVAL_MS_MAX: i64 = 60_000;
-
-/// Learners connected to one leader; another is closed, and tries again.
-pub const LEARNERS_MAX: usize = 1024;
-
-/// Committed txns in memory for learners, in bytes, however many `commitLogCount` allows.
-pub const RECENT_BYTES_MAX: usize = 16 << 20;
-
-/// The same while a learner's part is read from the log: what follows it must not be forgotten.
-pub const RECENT_BYTES_HELD_MAX: usize = 64 << 20;
-
-/// Txns read from the log for one learner; one that lacks more gets a snapshot.
-pub const LOG_SYNC_BYTES_MAX: usize = 32 << 20;
-
-/// Bytes that may wait in the socket's queue for one learner: a whole difference, and what is
-/// proposed while it is sent. Past it the learner is too slow, and its link is closed.
-pub const LEARNER_QUEUE_BYTES_MAX: usize = 256 << 20;
-
-const _: () = assert!(
-    LOG_SYNC_BYTES_MAX + RECENT_BYTES_HELD_MAX + PROPOSAL_BYTES_IN_FLIGHT_MAX
-        < LEARNER_QUEUE_BYTES_MAX,
-    "a learner that is being synced is not too slow"
-);
-
-/// Packets a learner holds while its log is cut; its socket is not read meanwhile.
-pub const PACKETS_HELD_MAX: usize = 1 << 16;
-
-/// Proposals a learner has before its leader says that it is up to date: a leader has no more
-/// outstanding.
-pub const UNLOGGED_MAX: usize = 1 << 16;
-
-/// Attempts to connect to the elected leader's quorum port, which may not be open yet: another so
-/// long after each, the last excepted. It opens within a moment, or something is wrong.
-pub const DIAL_PAUSES_MS: [i64; 6] = [10, 20, 50, 100, 100, 200];
-
-/// How long a server that has failed to join a leader several times waits before it looks again, at
-/// first and at most; the first few times it does not wait.
-pub const REJOIN_PAUSE_MS: (i64, i64) = (100, 1600);
-
-/// Terms that may fail in a row before the first pause.
-pub const FAILED_TERMS_FREE: u32 = 2;
-
-/// How often a looking server dials voters it is not connected to, however long the interval of its
-/// notifications has become: a healed network is noticed soon.
-pub const REDIAL_INTERVAL_MS: i64 = 2000;
-
-/// When a new leader begins to mind voters that still look for one: time enough for those that
-/// elected it to make up their minds.
-pub const FORSAKEN_AFTER_MS: i64 = 400;
-
-/// Proposals a learner has appended that its disk is behind with: past it, its leader's socket is
-/// not read. Those that only lack a commit do not count, as that commit is in the socket.
-pub const UNFLUSHED_MAX: usize = PROPOSALS_IN_FLIGHT_MAX / 2;

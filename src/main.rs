@@ -3,14 +3,14 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use ringkeeper::cli;
 use ringkeeper::cli::args::{self, Command};
-use ringkeeper::cli::start;
 use ringkeeper::error::Fatal;
 use ringkeeper::version;
 
 fn main() -> ExitCode {
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(fatal) if fatal.code() == ringkeeper::error::ExitCode::Normal => {
             print!("{fatal}");
             ExitCode::SUCCESS
@@ -22,10 +22,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), Fatal> {
+fn run() -> Result<ExitCode, Fatal> {
     match args::from_process()? {
         Command::Version => println!("{}", version::LINE),
-        Command::StartForeground(start) => start::start_foreground(&start)?,
+        Command::Run(verb, start) => return cli::run(verb, start),
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

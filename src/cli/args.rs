@@ -14,14 +14,25 @@ use crate::error::{ExitCode, Fatal};
 
 const ABOUT: &str = "A coordination server that takes the place of Apache ZooKeeper.";
 
+const USAGE: &str = "zkserver [--config <conf-dir>] \
+    {start|start-foreground|stop|version|restart|status|print-cmd|doctor} \
+    [-Dname=value ...] [FILE]";
+
 const HELP: &str = "\
 Verbs:
+  start             run the server in the background, and wait until it serves
   start-foreground  run the server here, logging to standard output (the default)
+  stop              stop what 'start' started, and wait until it is gone
+  restart           stop, then start
+  status            ask the server which mode it is in
+  print-cmd         print what 'start' runs
+  doctor            check the configuration and what it needs of this machine
   version           print the version
-  start, stop, restart, status
-                    come with the ensemble
 
-Without FILE the server listens on 127.0.0.1:2181 and keeps its data in ./data.
+FILE: a plain name is looked for in the configuration folder. Without FILE, $ZOOCFG (zoo.cfg)
+is looked for in --config or $ZOOCFGDIR, else in conf/ beside the program's folder, in ./conf and
+in /etc/ringkeeper; where there is none the server listens on 127.0.0.1:2181 and keeps its data
+in ./data. 'start' logs to $ZOO_LOG_DIR, or else to dataDir. docs/OPERATING.md tells more.
 Properties are also taken from SERVER_JVMFLAGS and JVMFLAGS; the command line wins over both.
 
 Exit codes: 0 clean stop, 1 unexpected error, 2 wrong command line or configuration,
@@ -29,11 +40,20 @@ Exit codes: 0 clean stop, 1 unexpected error, 2 wrong command line or configurat
 13 bad quorum packet, 14 election port taken, 20 log or disk failure, 21 io_uring unavailable.";
 
 #[derive(Debug, Parser)]
-#[command(name = "zkserver", about = ABOUT, after_help = HELP, disable_version_flag = true)]
+#[command(name = "zkserver", about = ABOUT, override_usage = USAGE, after_help = HELP)]
+#[command(disable_version_flag = true)]
 struct Line {
+    /// The folder that holds zoo.cfg
+    #[arg(long, value_name = "FOLDER")]
+    config: Option<PathBuf>,
+
     /// A Java-style property, for instance -Dzookeeper.4lw.commands.whitelist=*
     #[arg(short = 'D', value_name = "name=value")]
     property: Vec<String>,
+
+    /// How 'start' starts it: leaves the terminal's session first
+    #[arg(long, hide = true)]
+    detached: bool,
 
     /// A verb (see below), then the configuration file, for instance conf/zoo.cfg
     #[arg(value_name = "[VERB] [FILE]", num_args = 0..=2)]
@@ -43,21 +63,44 @@ struct Line {
 /// What `zkserver` was asked to do.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Command {
-    /// Run the server in this process.
-    StartForeground(Start),
     /// Print the version and end.
     Version,
+    /// Something with one server.
+    Run(Verb, Start),
 }
 
-/// What a server is started with.
+/// What to do with a server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verb {
+    /// Run it in this process.
+    StartForeground,
+    /// Run it in the background.
+    Start,
+    /// Stop the one in the background.
+    Stop,
+    /// Both.
+    Restart,
+    /// Ask it for its mode.
+    Status,
+    /// Print what [`Self::Start`] runs.
+    PrintCommand,
+    /// Check what it needs.
+    Doctor,
+}
+
+/// Which server, and how it is started.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Start {
-    /// The configuration file; `None` asks for the embedded default.
+    /// The configuration file as it was typed.
     pub file: Option<PathBuf>,
+    /// The folder to look for it in (`--config`).
+    pub config_dir: Option<PathBuf>,
     /// Java-style properties, oldest first: the last of a name wins.
     pub properties: Vec<(String, String)>,
     /// Flags for a Java machine that mean nothing here, for one debug line each.
     pub ignored_flags: Vec<String>,
+    /// Whether to leave the session of the terminal.
+    pub is_detached: bool,
 }
 
 /// Why the command line was not understood, or was not meant to start anything.
@@ -104,54 +147,59 @@ pub fn parse(
     })?;
     let mut words = line.words.into_iter();
     let first = words.next();
-    let file = match first.as_ref().and_then(|word| word.to_str()).and_then(Verb::from_word) {
-        Some(Verb::Version) => return Ok(Command::Version),
-        Some(Verb::Later(verb)) => return Err(later(verb)),
-        Some(Verb::StartForeground) => words.next(),
-        None => first,
+    let (verb, file) = match first.as_ref().and_then(|word| word.to_str()) {
+        Some("version") => return Ok(Command::Version),
+        // Of ZooKeeper 3.0: its data is long past.
+        Some("upgrade") => {
+            return Err(usage(
+                "there is nothing to upgrade: data of ZooKeeper 3.4 and later is read as it is",
+            ));
+        }
+        Some(word) => match Verb::from_word(word) {
+            Some(verb) => (verb, words.next()),
+            None => (Verb::StartForeground, first),
+        },
+        None => (Verb::StartForeground, first),
     };
     if let Some(extra) = words.next() {
         let extra = extra.to_string_lossy();
         return Err(usage(&format!("'{extra}' follows the configuration file: only one is taken")));
     }
-    let mut start = Start { file: file.map(PathBuf::from), ..Start::default() };
+    let mut start = Start {
+        file: file.map(PathBuf::from),
+        config_dir: line.config,
+        is_detached: line.detached,
+        ..Start::default()
+    };
     for text in flag_variables {
         let JvmFlags { properties, ignored } = flags::jvm_flags(text);
         start.properties.extend(properties);
         start.ignored_flags.extend(ignored);
     }
     start.properties.extend(line.property.iter().map(|text| flags::property(text)));
-    Ok(Command::StartForeground(start))
+    Ok(Command::Run(verb, start))
 }
 
-enum Verb {
-    StartForeground,
-    Version,
-    Later(&'static str),
-}
+/// COMPAT: the words of `zkServer.sh`, and `doctor`.
+const VERBS: [(&str, Verb); 7] = [
+    ("start-foreground", Verb::StartForeground),
+    ("start", Verb::Start),
+    ("stop", Verb::Stop),
+    ("restart", Verb::Restart),
+    ("status", Verb::Status),
+    ("print-cmd", Verb::PrintCommand),
+    ("doctor", Verb::Doctor),
+];
 
 impl Verb {
     fn from_word(word: &str) -> Option<Self> {
-        match word {
-            "start-foreground" => Some(Self::StartForeground),
-            "version" => Some(Self::Version),
-            "start" => Some(Self::Later("start")),
-            "stop" => Some(Self::Later("stop")),
-            "restart" => Some(Self::Later("restart")),
-            "status" => Some(Self::Later("status")),
-            _ => None,
-        }
+        VERBS.iter().find(|(name, _)| *name == word).map(|(_, verb)| *verb)
     }
-}
-
-fn later(verb: &str) -> ArgsError {
-    usage(&format!("'{verb}' comes with the ensemble; use 'zkserver start-foreground' until then"))
 }
 
 fn usage(why: &str) -> ArgsError {
     ArgsError::Usage(format!(
-        "error: {why}\n\nUsage: zkserver [start-foreground|version] [-Dname=value ...] [FILE]\n\n\
-         For more information, try '--help'.\n"
+        "error: {why}\n\nUsage: {USAGE}\n\nFor more information, try '--help'.\n"
     ))
 }
 
@@ -165,14 +213,10 @@ mod tests {
     }
 
     fn start(file: Option<&str>, properties: &[(&str, &str)]) -> Command {
-        Command::StartForeground(Start {
-            file: file.map(PathBuf::from),
-            properties: properties
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
-            ignored_flags: Vec::new(),
-        })
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let file = file.map(PathBuf::from);
+        let properties = properties.iter().map(owned).collect();
+        Command::Run(Verb::StartForeground, Start { file, properties, ..Start::default() })
     }
 
     #[test]
@@ -199,7 +243,7 @@ mod tests {
 
     #[test]
     fn flag_variables_come_first_so_that_the_line_wins() {
-        let Ok(Command::StartForeground(start)) =
+        let Ok(Command::Run(Verb::StartForeground, start)) =
             run(&["-Dx=line"], &["-Xmx1g -Dx=server", "-Dx=both -verbose:gc"])
         else {
             panic!("a start")
@@ -207,6 +251,21 @@ mod tests {
         let values: Vec<&str> = start.properties.iter().map(|(_, value)| value.as_str()).collect();
         assert_eq!(values, ["server", "both", "line"]);
         assert_eq!(start.ignored_flags, ["-Xmx1g", "-verbose:gc"]);
+    }
+
+    #[test]
+    fn every_verb_takes_a_file_and_a_folder() {
+        for (word, verb) in VERBS {
+            let Ok(Command::Run(read, start)) = run(&["--config", "etc", word, "zoo.cfg"], &[])
+            else {
+                panic!("{word}")
+            };
+            assert_eq!(read, verb);
+            assert_eq!(start.file.as_deref(), Some(std::path::Path::new("zoo.cfg")));
+            assert_eq!(start.config_dir.as_deref(), Some(std::path::Path::new("etc")));
+            let Err(ArgsError::Help(help)) = run(&["--help"], &[]) else { panic!("help") };
+            assert!(help.contains(&format!("\n  {word} ")), "{word} is in the help");
+        }
     }
 
     #[test]
@@ -221,11 +280,8 @@ mod tests {
 
     #[test]
     fn lines_that_are_refused() {
-        let cases: [(&[&str], &str); 7] = [
-            (&["stop"], "'stop' comes with the ensemble"),
-            (&["start"], "'start' comes with the ensemble"),
-            (&["restart"], "'restart' comes with the ensemble"),
-            (&["status"], "'status' comes with the ensemble"),
+        let cases: [(&[&str], &str); 4] = [
+            (&["upgrade"], "nothing to upgrade"),
             (&["zoo.cfg", "other.cfg"], "'other.cfg' follows"),
             (&["--port", "1"], "unexpected argument '--port'"),
             (&["a", "b", "c"], "'c'"),

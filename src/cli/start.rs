@@ -17,6 +17,9 @@ const LOG_VARIABLE: &str = "RINGKEEPER_LOG";
 /// # Errors
 /// [`Fatal`] with its exit code.
 pub fn start_foreground(start: &Start) -> Result<(), Fatal> {
+    if start.is_detached {
+        let _ = rustix::process::setsid(); // refused if it has a session of its own: as good
+    }
     log_to_stdout();
     let name = start.file.as_ref().map(|file| file.display().to_string());
     tracing::info!("Reading configuration from: {}", name.as_deref().unwrap_or("(built in)"));

@@ -83,6 +83,11 @@ impl Directory {
     }
 }
 
+/// The file that the server of `data_dir` holds locked, and writes its process's number to.
+pub fn lock_file(data_dir: &Path) -> PathBuf {
+    data_dir.join(VERSION).join(LOCK)
+}
+
 /// The number in `<data_dir>/myid`; `None` if there is no such file.
 ///
 /// # Errors

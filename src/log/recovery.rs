@@ -7,6 +7,7 @@
 
 mod history;
 mod log_file;
+mod memory;
 mod truncate;
 
 use std::error::Error as StdError;
@@ -19,9 +20,10 @@ use super::names::{self, LOG, Named};
 use super::record::FILE_HEADER;
 use crate::ids::Zxid;
 use crate::limits::FINDINGS_MAX;
-use log_file::{LogFile, Step};
+use log_file::{LogFile, Source, Step};
 
 pub use history::{History, Stretch, read_history};
+pub use memory::{LogBytes, LogEnd, replay_bytes, truncate_bytes};
 pub use truncate::{Truncated, truncate};
 
 /// Turns [`ReplayOptions::allow_gaps`] on.
@@ -147,15 +149,26 @@ pub fn replay(
     options: &ReplayOptions,
     mut visit: impl FnMut(Zxid, &[u8]) -> Result<(), Refusal>,
 ) -> Result<Replayed, Error> {
-    let files = needed(names::list(log_dir, LOG)?, options.after);
-    let last_written = last_written(&files)?;
-    let mut replay = Replay::new(*options);
-    for (index, named) in files.into_iter().enumerate() {
-        replay.is_last = Some(index) == last_written;
-        replay.read(&mut LogFile::open(named)?, &mut visit)?;
-    }
-    replay.repair()?;
+    let done = read_all(names::list(log_dir, LOG)?, LogFile::open, options, &mut visit)?;
+    repair(&done.findings)?;
     names::flush_directory(log_dir)?;
+    Ok(done)
+}
+
+/// Visits, and touches nothing.
+fn read_all<S: Source>(
+    files: Vec<Named>,
+    open: impl Fn(&Named) -> Result<LogFile<S>, Error>,
+    options: &ReplayOptions,
+    visit: &mut impl FnMut(Zxid, &[u8]) -> Result<(), Refusal>,
+) -> Result<Replayed, Error> {
+    let files = needed(files, options.after);
+    let last_written = last_written(&files, &open)?;
+    let mut replay = Replay::new(*options);
+    for (index, named) in files.iter().enumerate() {
+        replay.is_last = Some(index) == last_written;
+        replay.read(&mut open(named)?, visit)?;
+    }
     Ok(replay.done)
 }
 
@@ -168,9 +181,12 @@ pub(super) fn needed(mut files: Vec<Named>, after: Zxid) -> Vec<Named> {
     files
 }
 
-fn last_written(files: &[Named]) -> Result<Option<usize>, Error> {
+fn last_written<S: Source>(
+    files: &[Named],
+    open: impl Fn(&Named) -> Result<LogFile<S>, Error>,
+) -> Result<Option<usize>, Error> {
     for (index, named) in files.iter().enumerate().rev() {
-        if !LogFile::open(named.clone())?.is_empty()? {
+        if !open(named)?.is_empty()? {
             return Ok(Some(index));
         }
     }
@@ -200,9 +216,9 @@ impl Replay {
         Self { options, done, is_last: false, torn: None }
     }
 
-    fn read(
+    fn read<S: Source>(
         &mut self,
-        file: &mut LogFile,
+        file: &mut LogFile<S>,
         visit: &mut impl FnMut(Zxid, &[u8]) -> Result<(), Refusal>,
     ) -> Result<(), Error> {
         self.done.files += 1;
@@ -247,7 +263,12 @@ impl Replay {
         }
     }
 
-    fn check_gap(&mut self, file: &LogFile, offset: u64, found: Zxid) -> Result<(), Error> {
+    fn check_gap(
+        &mut self,
+        file: &LogFile<impl Source>,
+        offset: u64,
+        found: Zxid,
+    ) -> Result<(), Error> {
         let after = self.done.last;
         if follows(after, found) {
             return Ok(());
@@ -265,7 +286,7 @@ impl Replay {
 
     fn corrupt(
         &self,
-        file: &LogFile,
+        file: &LogFile<impl Source>,
         offset: u64,
         damage: Damage,
         next: Option<(u64, Zxid)>,
@@ -273,21 +294,20 @@ impl Replay {
         let (file, after) = (file.path().to_path_buf(), self.done.last);
         Error::Corrupt { file, offset, after, damage, next }
     }
+}
 
-    /// Only now, when everything has been read and none of it refused.
-    fn repair(&self) -> Result<(), Error> {
-        for finding in &self.done.findings {
-            match finding {
-                Finding::CutTorn { file, offset, .. }
-                | Finding::CutDamaged { file, offset, .. } => {
-                    cut(file, *offset)?;
-                }
-                Finding::RemovedEmpty { file } => names::remove(file)?,
-                Finding::Gap { .. } => {}
+/// Only now, when everything has been read and none of it refused.
+fn repair(findings: &[Finding]) -> Result<(), Error> {
+    for finding in findings {
+        match finding {
+            Finding::CutTorn { file, offset, .. } | Finding::CutDamaged { file, offset, .. } => {
+                cut(file, *offset)?;
             }
+            Finding::RemovedEmpty { file } => names::remove(file)?,
+            Finding::Gap { .. } => {}
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Shortens a log, durably. One without a record goes altogether: older Java servers fail on it.

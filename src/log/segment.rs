@@ -1,12 +1,13 @@
 //! One log file under a mapping, prepared ahead of time; and finished files mapped for reading.
 //!
-//! [`prepare`] runs on a background thread, the rest on the log thread or at boot. The file is
-//! written full of zeros, 4 KiB at a time: so its blocks are allocated before the first store, and
-//! the page cache holds it in small pages, so that a flush writes only what was touched (a folio
-//! of 1 MiB would be written whole). `MADV_RANDOM` keeps read-ahead from growing the pages again.
+//! [`Preparation`] and [`Finished::cut`] run on a background thread, the rest on the log thread or
+//! at boot. The file is written full of zeros, 4 KiB at a time: so its blocks are allocated before
+//! the first store, and the page cache holds it in small pages, so that a flush writes only what
+//! was touched (a folio of 1 MiB would be written whole). `MADV_RANDOM` keeps read-ahead from
+//! growing the pages again.
 //! SAFETY of the mappings: they stay within the length the file had when mapped, which nothing
 //! shortens while the mapping lives: other servers are kept out by the directory's lock, and
-//! `Segment::cut` unmaps first. A page that the file system cannot give (bad disk, or no space
+//! `Finished::cut` unmaps first. A page that the file system cannot give (bad disk, or no space
 //! where files are copied on write) is asked for by `MADV_POPULATE_*` before it is touched: an
 //! error, where touching it would be a SIGBUS.
 
@@ -17,11 +18,12 @@ use std::io::{self, Write};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use memmap2::{Advice, Mmap, MmapMut, MmapOptions};
+use memmap2::{Advice, Mmap, MmapMut, MmapOptions, UncheckedAdvice};
 use rustix::fs::{IFlags, ioctl_setflags};
 
 use super::error::{Action, Error};
 use super::names::{self, UNFINISHED};
+use crate::limits::{SEGMENT_RELEASE_BYTES, SEGMENT_STRETCH_BYTES};
 
 /// What the kernel writes at least, and the step in which zeros are laid down.
 pub const PAGE_BYTES: usize = 4096;
@@ -42,14 +44,74 @@ pub struct Prepared {
 /// # Errors
 /// [`Error::Io`] if the system refuses; nothing is left behind.
 pub fn prepare(dir: &Path, bytes: u64) -> Result<Prepared, Error> {
-    let (file, path) = create(dir)?;
-    let prepared = Prepared { file, path, bytes: bytes.next_multiple_of(PAGE_BYTES as u64) };
-    if let Err(source) = prepared.fill() {
-        let error = Error::io(Action::Create, &prepared.path)(source);
-        prepared.discard()?;
-        return Err(error);
+    Preparation::begin(dir, bytes)?.finish()
+}
+
+/// A file on its way to [`Prepared`], filled a stretch at a time so that the disk is free for the
+/// log between two. Dropped before its end, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Preparation {
+    /// `None` once finished.
+    prepared: Option<Prepared>,
+    filled: u64,
+}
+
+impl Preparation {
+    /// Begins a file of at least `bytes` zeros in `dir`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system refuses.
+    pub fn begin(dir: &Path, bytes: u64) -> Result<Self, Error> {
+        let (file, path) = create(dir)?;
+        // Where the file system copies on write (btrfs), ask it not to; others do not know the
+        // flag.
+        let _ = ioctl_setflags(&file, IFlags::NOCOW);
+        let bytes = bytes.next_multiple_of(PAGE_BYTES as u64);
+        Ok(Self { prepared: Some(Prepared { file, path, bytes }), filled: 0 })
     }
-    Ok(prepared)
+
+    /// Zeros it up to `upto`, on the disk too, in stretches of [`SEGMENT_STRETCH_BYTES`]: a flush
+    /// of the log that comes meanwhile waits for no more than one of them.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; drop it then.
+    pub fn fill(&mut self, upto: u64) -> Result<(), Error> {
+        let Some(Prepared { file, path, bytes }) = &self.prepared else { return Ok(()) };
+        let zeros = [0; PAGE_BYTES];
+        while self.filled < upto.min(*bytes) {
+            let end = (self.filled + SEGMENT_STRETCH_BYTES).min(*bytes);
+            while self.filled < end {
+                (&*file).write_all(&zeros).map_err(Error::io(Action::Create, path))?;
+                self.filled += PAGE_BYTES as u64;
+            }
+            file.sync_data().map_err(Error::io(Action::Create, path))?;
+        }
+        Ok(())
+    }
+
+    /// Whether all of it is filled.
+    pub fn is_full(&self) -> bool {
+        self.prepared.as_ref().is_none_or(|prepared| self.filled == prepared.bytes)
+    }
+
+    /// Fills what is left, and makes it durable.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; nothing is left behind.
+    pub fn finish(mut self) -> Result<Prepared, Error> {
+        self.fill(u64::MAX)?;
+        let Some(prepared) = &self.prepared else { unreachable!("only this takes it") };
+        prepared.file.sync_all().map_err(Error::io(Action::Create, &prepared.path))?;
+        let Some(prepared) = self.prepared.take() else { unreachable!("only this takes it") };
+        Ok(prepared)
+    }
+}
+
+impl Drop for Preparation {
+    fn drop(&mut self) {
+        // If it cannot be deleted, the next start does it.
+        let _ = self.prepared.take().map(Prepared::discard);
+    }
 }
 
 fn create(dir: &Path) -> Result<(File, PathBuf), Error> {
@@ -79,17 +141,6 @@ impl Prepared {
     pub fn discard(self) -> Result<(), Error> {
         names::remove(&self.path)
     }
-
-    fn fill(&self) -> io::Result<()> {
-        // Where the file system copies on write (btrfs), ask it not to; others do not know the
-        // flag.
-        let _ = ioctl_setflags(&self.file, IFlags::NOCOW);
-        let zeros = [0; PAGE_BYTES];
-        for _ in 0..self.bytes / PAGE_BYTES as u64 {
-            (&self.file).write_all(&zeros)?;
-        }
-        self.file.sync_all()
-    }
 }
 
 /// The log file being written.
@@ -104,6 +155,8 @@ pub(super) struct Segment {
     flushed: usize,
     /// Pages before this have been made writable since the last flush.
     writable: usize,
+    /// Pages before this are not the process's any more.
+    released: usize,
 }
 
 impl Segment {
@@ -115,7 +168,7 @@ impl Segment {
             .map_err(Error::io(Action::Create, &path))?;
         assert!(map.len() as u64 == bytes, "a prepared segment changed its length");
         map.advise(Advice::Random).map_err(Error::io(Action::Create, &path))?;
-        Ok(Self { map, file, path, used: 0, flushed: 0, writable: 0 })
+        Ok(Self { map, file, path, used: 0, flushed: 0, writable: 0, released: 0 })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -173,7 +226,21 @@ impl Segment {
             self.file.sync_data()?;
             self.forget_unflushed();
         }
-        Ok(())
+        self.release()
+    }
+
+    /// Lets go of pages that nobody will touch again, or all of the segment would count as this
+    /// process's memory. They stay in the page cache, which is the system's.
+    fn release(&mut self) -> io::Result<()> {
+        let end = self.flushed / PAGE_BYTES * PAGE_BYTES;
+        let (from, bytes) = (self.released, end - self.released);
+        if bytes < SEGMENT_RELEASE_BYTES {
+            return Ok(());
+        }
+        self.released = end;
+        // SAFETY: the mapping is a shared one of a file, of which this loses nothing: a page that
+        // is looked at again comes from the page cache or the disk. Nothing borrows the range.
+        unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, from, bytes) }
     }
 
     /// Takes what was appended for flushed.
@@ -192,10 +259,26 @@ impl Segment {
         Ok(())
     }
 
-    /// Ends it: the zeros behind the last record are cut off.
-    pub(super) fn cut(self) -> Result<(), Error> {
-        assert!(self.flushed == self.used, "a segment is cut after its last flush");
-        let Self { map, file, path, used, .. } = self;
+    /// Ends it.
+    pub(super) fn finish(self) -> Finished {
+        assert!(self.flushed == self.used, "a segment is ended after its last flush");
+        Finished { segment: self }
+    }
+}
+
+/// A log to which nothing more is appended, with the zeros that were left.
+#[derive(Debug)]
+pub struct Finished {
+    segment: Segment,
+}
+
+impl Finished {
+    /// Cuts off the zeros behind the last record. They do no harm while they are there.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system refuses.
+    pub fn cut(self) -> Result<(), Error> {
+        let Segment { map, file, path, used, .. } = self.segment;
         drop(map);
         file.set_len(used as u64).map_err(Error::io(Action::Cut, &path))
     }

@@ -12,9 +12,13 @@ use std::path::PathBuf;
 use super::error::{Action, Error};
 use super::names::{self, flush_directory};
 use super::record::{END_MARKER, FILE_HEADER, OVERHEAD_BYTES, head};
-use super::segment::{PAGE_BYTES, Prepared, Segment, prepare};
+use super::segment::{Finished, PAGE_BYTES, Prepared, Segment, prepare};
 use crate::ids::Zxid;
 use crate::limits::{SEGMENT_BYTES_FIRST, SEGMENT_BYTES_MAX};
+
+/// So much of a segment is used before a wish for a new file is granted: the rest is zeros that
+/// were written to be cut off.
+const ROLL_USED_PERMILLE: u64 = 875;
 
 /// Where and how to log.
 #[derive(Clone, Debug)]
@@ -65,6 +69,10 @@ pub struct Writer {
     spare: Option<Prepared>,
     /// A spare was asked for and has not come.
     asked: bool,
+    /// The last file, until somebody cuts the zeros off it.
+    finished: Option<Finished>,
+    /// See [`Self::wish_roll`].
+    wishes_roll: bool,
     /// Size of the next segment to prepare.
     segment_bytes: u64,
     last: Zxid,
@@ -90,6 +98,8 @@ impl Writer {
             segment: None,
             spare: None,
             asked: false,
+            finished: None,
+            wishes_roll: false,
             segment_bytes: SEGMENT_BYTES_FIRST,
             last,
             pending: FlushReport { upto: last, records: 0, bytes: 0 },
@@ -131,8 +141,9 @@ impl Writer {
         self.check()?;
         let done = self.flush_segment();
         self.keep(done)?;
-        if self.options.roll_bytes.is_some_and(|limit| self.sizes().file_bytes > limit) {
-            self.roll()?;
+        if self.is_roll_due() {
+            let done = self.end_segment();
+            self.keep(done)?;
         }
         let report = self.pending;
         self.pending.records = 0;
@@ -146,8 +157,15 @@ impl Writer {
     /// [`Error::Io`]; then for ever.
     pub fn roll(&mut self) -> Result<(), Error> {
         self.check()?;
-        let done = self.end_segment();
+        let done = self.end_segment().and_then(|()| self.cut_finished());
         self.keep(done)
+    }
+
+    /// A new file would be welcome, because a snapshot holds what came before. A flush grants it
+    /// once most of the file is used and the next is ready: zeros that are laid down only to be
+    /// cut off cost the disk twice, and a file made in haste holds up every write.
+    pub const fn wish_roll(&mut self) {
+        self.wishes_roll = true;
     }
 
     /// The history was taken back to `last`, or replaced by a snapshot of it: goes on from there,
@@ -162,17 +180,34 @@ impl Writer {
     }
 
     /// How large a segment the writer would like prepared, asked once for each: pass what
-    /// [`prepare`] returns to [`Self::offer`]. If none comes it prepares one itself when it must.
+    /// becomes of it to [`Self::offer`]. If none comes it prepares one itself when it must.
     pub fn wants_segment(&mut self) -> Option<u64> {
-        let busy = self
-            .segment
-            .as_ref()
-            .is_none_or(|current| current.segment.used() >= current.segment.bytes() / 4);
-        if self.asked || self.spare.is_some() || self.failed.is_some() || !busy {
+        if self.asked || self.spare.is_some() || self.failed.is_some() {
             return None;
         }
         self.asked = true;
         Some(self.next_bytes())
+    }
+
+    /// Whether it would have to prepare a segment itself to append these `bytes` of data, with the
+    /// one that it asked for still to come.
+    pub fn is_short_of_segment(&self, bytes: usize) -> bool {
+        let bytes = bytes + OVERHEAD_BYTES;
+        let fits = self.segment.as_ref().is_some_and(|current| current.segment.fits(bytes));
+        self.asked && self.spare.is_none() && !fits
+    }
+
+    /// How much of the current segment is used, in thousandths; all of it if there is none.
+    pub fn used_permille(&self) -> u64 {
+        self.segment
+            .as_ref()
+            .map_or(1000, |current| current.segment.used() * 1000 / current.segment.bytes().max(1))
+    }
+
+    /// A file that was ended and whose zeros should be cut off. Not taken before the next ends,
+    /// the writer does it itself.
+    pub const fn take_finished(&mut self) -> Option<Finished> {
+        self.finished.take()
     }
 
     /// Takes a segment prepared in the writer's directory.
@@ -245,16 +280,18 @@ impl Writer {
 
     fn begin_segment(&mut self, first: Zxid, bytes: usize) -> Result<Current, Error> {
         let needed = (bytes + FILE_HEADER.len()) as u64;
-        let prepared = match self.spare.take_if(|spare| spare.bytes() >= needed) {
-            Some(spare) => spare,
-            None => prepare(&self.options.log_dir, needed.max(self.next_bytes()))?,
+        let spare = self.spare.take_if(|spare| spare.bytes() >= needed);
+        let prepared = if let Some(spare) = spare {
+            spare
+        } else {
+            self.asked = false; // what was asked for has not come, or is too small
+            prepare(&self.options.log_dir, needed.max(self.next_bytes()))?
         };
         let mut segment = Segment::open(prepared)?;
         segment
             .append(&[&FILE_HEADER])
             .map_err(|source| write_error(&segment, 0, first, source))?;
         self.sizes.files += 1;
-        self.asked = false; // if what was asked for has not come, another is wanted
         Ok(Current { segment, first, named: false })
     }
 
@@ -282,12 +319,23 @@ impl Writer {
         Ok(())
     }
 
+    fn is_roll_due(&self) -> bool {
+        let is_too_long =
+            self.options.roll_bytes.is_some_and(|limit| self.sizes().file_bytes > limit);
+        let is_worth_it = self.spare.is_some() && self.used_permille() >= ROLL_USED_PERMILLE;
+        is_too_long || self.wishes_roll && is_worth_it
+    }
+
     fn end_segment(&mut self) -> Result<(), Error> {
         self.flush_segment()?;
-        match self.segment.take() {
-            Some(current) => current.segment.cut(),
-            None => Ok(()),
-        }
+        self.wishes_roll = false;
+        self.cut_finished()?;
+        self.finished = self.segment.take().map(|current| current.segment.finish());
+        Ok(())
+    }
+
+    fn cut_finished(&mut self) -> Result<(), Error> {
+        self.finished.take().map_or(Ok(()), Finished::cut)
     }
 
     fn segment_bytes_max(&self) -> u64 {

@@ -163,6 +163,22 @@ pub enum CloseReason {
     Broken(OsError),
 }
 
+/// How long a turn waits for something to happen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wait {
+    /// At most so long; `None` is for ever, zero not at all.
+    pub timeout: Option<Duration>,
+    /// So much of it awake, giving way to other threads: for a thread that expects an answer soon.
+    /// Waking it would cost more, and with a core that sleeps too a multiple.
+    pub patience: Duration,
+}
+
+impl From<Option<Duration>> for Wait {
+    fn from(timeout: Option<Duration>) -> Self {
+        Self { timeout, patience: Duration::ZERO }
+    }
+}
+
 /// Sizes of a [`Reactor`].
 #[derive(Clone, Copy, Debug)]
 pub struct Options {

@@ -18,7 +18,7 @@ use super::listener::Accepting;
 use super::ring::{Completion, Ring};
 use super::{
     Close, CloseReason, ConnectionId, Counters, Event, Features, Listener, ListenerId, NetError,
-    Options, Waker, slot_key,
+    Options, Wait, Waker, slot_key,
 };
 use crate::clock::Clock;
 
@@ -135,23 +135,24 @@ impl Reactor {
         self.turn_unless(timeout, || false, events)
     }
 
-    /// Sends what was appended to outboxes, waits until something happened or `timeout` is over
-    /// (`None` is for ever, zero not at all), and puts what happened into `events` instead of what
-    /// it holds. It may return early, with no event.
+    /// Sends what was appended to outboxes, waits until something happened or the time is over,
+    /// and puts what happened into `events` instead of what it holds. It may return early, with no
+    /// event.
     ///
-    /// `ready` is asked once, after [`Waker`]s were told that this thread sleeps and before it
-    /// does: if there is something to do in a queue of its own, there is no wait. A push followed
-    /// by a wake is either seen by `ready` or ends the wait.
+    /// `ready` is asked while the wait is awake, and once after [`Waker`]s were told that this
+    /// thread sleeps and before it does: if there is something to do in a queue of its own, there
+    /// is no wait. A push followed by a wake is either seen by `ready` or ends the wait.
     ///
     /// # Errors
     /// [`NetError::Call`] if the kernel refuses to go on; nothing can be done with this reactor
     /// then.
     pub fn turn_unless(
         &mut self,
-        timeout: Option<Duration>,
-        ready: impl FnOnce() -> bool,
+        wait: impl Into<Wait>,
+        ready: impl Fn() -> bool,
         events: &mut Vec<Event>,
     ) -> Result<(), NetError> {
+        let Wait { timeout, patience } = wait.into();
         self.begin(events);
         // Sends complete at once, and a wait that they are part of would end at once: so first they
         // are submitted, and what has come in by then is taken. Under load that is all there is to
@@ -161,8 +162,9 @@ impl Reactor {
             self.reap(events);
         }
         if events.is_empty() && timeout != Some(Duration::ZERO) {
+            let is_ready = self.linger(patience, &ready)?;
             self.waker.begin_sleep();
-            let waited = if ready() { self.ring.submit() } else { self.wait(timeout) };
+            let waited = if is_ready || ready() { self.ring.submit() } else { self.wait(timeout) };
             self.waker.end_sleep();
             waited?;
             self.reap(events);
@@ -274,6 +276,22 @@ impl Reactor {
             self.give_up(now, events);
             self.accept_again(now);
         }
+    }
+
+    /// Stays awake for a while; whether it was worth it.
+    fn linger(&mut self, patience: Duration, ready: &impl Fn() -> bool) -> Result<bool, NetError> {
+        if patience.is_zero() {
+            return Ok(false);
+        }
+        self.ring.submit()?;
+        let end = self.clock.elapsed() + patience;
+        while !ready() && !self.ring.has_news() {
+            if self.clock.elapsed() >= end {
+                return Ok(false);
+            }
+            std::thread::yield_now();
+        }
+        Ok(true)
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> Result<(), NetError> {

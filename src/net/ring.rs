@@ -278,6 +278,11 @@ impl Ring {
         if self.io.completion().is_empty() { self.enter(1, timeout) } else { self.submit() }
     }
 
+    /// Whether there is a completion, or one that the kernel keeps until it is asked.
+    pub(super) fn has_news(&mut self) -> bool {
+        !self.io.completion().is_empty() || self.io.submission().taskrun()
+    }
+
     /// Takes the completions that are there.
     pub(super) fn reap(&mut self, into: &mut Vec<Completion>) {
         let Self { io, buffers, sends, dialed, in_flight, completions, .. } = self;

@@ -1,4 +1,4 @@
-//! The control thread: signals, four-letter words, purges, and the end.
+//! The control thread: signals, four-letter words, purges, the service manager, and the end.
 //!
 //! Thread: the process's first. In: signals, words, failures. Out: texts for the shards; orders to
 //! stop. Never on the path of a request.
@@ -13,6 +13,7 @@ use signal_hook::iterator::Signals;
 use super::boot::Running;
 use super::config::Config;
 use super::gather;
+use super::notify::{Notifier, Pulse};
 use crate::admin::four_letter::{self, Action, Whitelist};
 use crate::admin::report::TRACE_MASK_DEFAULT;
 use crate::error::{ExitCode, Fatal};
@@ -65,15 +66,19 @@ pub struct Control<'a> {
     whitelist: Whitelist,
     trace_mask: i64,
     next_purge: Option<Millis>,
+    notifier: Notifier,
+    pulse: Option<Pulse>,
 }
 
 impl<'a> Control<'a> {
-    /// The control of a server that runs.
-    pub fn new(running: Running, config: &'a Config) -> Self {
+    /// The control of a server that runs; `notifier` is told of it.
+    pub fn new(running: Running, config: &'a Config, notifier: Notifier) -> Self {
         let clients = &config.clients;
         let whitelist = Whitelist::new(&clients.four_letter_whitelist, clients.read_only_mode);
         let next_purge = config.storage.purge_interval_ms.map(|_| running.shared.clock.now());
-        Self { running, config, whitelist, trace_mask: TRACE_MASK_DEFAULT, next_purge }
+        let pulse = notifier.pulse(running.address);
+        let trace_mask = TRACE_MASK_DEFAULT;
+        Self { running, config, whitelist, trace_mask, next_purge, notifier, pulse }
     }
 
     /// Runs until the server has stopped.
@@ -89,7 +94,7 @@ impl<'a> Control<'a> {
             if asked.is_any() {
                 return self.stop();
             }
-            let timeout = self.purge_if_due();
+            let timeout = self.purge_if_due().min(self.beat_if_due());
             if let Some(word) = self.running.words.pop() {
                 self.answer(word);
                 continue; // however many there are, an end goes before them
@@ -148,6 +153,13 @@ impl<'a> Control<'a> {
         IDLE
     }
 
+    /// Returns how long until the service manager must hear again.
+    fn beat_if_due(&mut self) -> Duration {
+        let Some(pulse) = &mut self.pulse else { return IDLE };
+        let now = self.running.shared.clock.now();
+        pulse.look(now, &self.running.inquiries, &self.notifier)
+    }
+
     fn purge(&self) {
         let (snap_dir, log_dir) = self.running.directories.clone();
         let keep = self.config.storage.purge_retain_count as usize;
@@ -163,6 +175,7 @@ impl<'a> Control<'a> {
     /// Everything asked so far is committed and answered; then the threads end. Sessions are kept.
     fn stop(self) -> Result<(), Fatal> {
         tracing::info!("stopping");
+        self.notifier.stopping();
         self.running.shared.stop();
         let deadline = self.running.shared.clock.elapsed() + STOP_PATIENCE;
         let (done, all_done) = std::sync::mpsc::sync_channel(1);

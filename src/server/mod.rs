@@ -5,13 +5,25 @@ pub mod config;
 pub mod control;
 mod ensemble;
 mod gather;
+pub mod notify;
 mod settings;
 
 use std::sync::Arc;
 
-use crate::error::Fatal;
+use crate::error::{ExitCode, Fatal};
+use crate::net::{Options, Reactor};
 use crate::stage::queue::ParkBell;
 use config::Config;
+use notify::Notifier;
+
+/// Makes a ring as a server would, and lets it go.
+///
+/// # Errors
+/// [`Fatal`] as the server would end with.
+pub fn try_ring() -> Result<(), Fatal> {
+    let made = Reactor::new(Options::default());
+    made.map(drop).map_err(|error| Fatal::new(ExitCode::RingUnavailable, error))
+}
 
 /// Runs a server until it is asked to stop.
 ///
@@ -20,6 +32,8 @@ use config::Config;
 pub fn run(config: &Config) -> Result<(), Fatal> {
     let bell = Arc::new(ParkBell::default());
     let asked = control::Asked::watch(&bell)?;
+    let notifier = Notifier::from_environment();
+    notifier.status("recovering");
     let running = boot::boot(config, &bell)?;
-    control::Control::new(running, config).run(&bell, &asked)
+    control::Control::new(running, config, notifier).run(&bell, &asked)
 }

@@ -43,6 +43,9 @@ pub enum Question {
 /// From the control thread to the zab thread.
 #[derive(Debug)]
 pub enum Inquiry {
+    /// Does your loop still turn, and which mode is this server in? `None` while its election port
+    /// is not bound.
+    Alive(SyncSender<Option<&'static str>>),
     /// When do which sessions expire?
     Sessions(SyncSender<BTreeMap<Millis, Vec<SessionId>>>),
     /// What is this server among the others?

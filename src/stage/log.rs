@@ -1,31 +1,34 @@
 //! The log stage: makes proposals durable, many at a time.
 //!
 //! Thread: `log`, pinned. Owns: `log::Writer`. In: appends and rolls. Out: "durable up to".
-//! Never replies, speaks to peers, or looks inside a txn. A helper thread makes the next segment
-//! ready, off the path.
+//! Never replies, speaks to peers, or looks inside a txn. Files are made ready off the path
+//! (`groundwork`).
 //! INVARIANT: `durable` is raised only after a flush that covers it has returned.
+
+mod groundwork;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::mpsc::{Receiver as Answers, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::SyncSender;
 
 use crate::error::{ExitCode, Fatal};
 use crate::ids::Zxid;
 use crate::limits::LOG_BATCH_BYTES_MAX;
-use crate::log::{Error, Prepared, Writer, recovery, snapshot};
+use crate::log::{Error, Writer, recovery, snapshot};
 use crate::metrics::{Basic, Recorder};
 use crate::net::Waker;
 use crate::stage::queue::{ParkBell, Receiver};
 use crate::stage::shared::Shared;
 use crate::zab::Proposal;
+use groundwork::Groundwork;
 
 /// From the zab thread.
 #[derive(Debug)]
 pub enum LogAsk {
     /// Log it; make it durable.
     Append(Proposal),
-    /// Go on in a new file: a snapshot holds what came before.
+    /// Go on in a new file when it suits: a snapshot holds what came before.
     Roll,
     /// Take the history back; says when that is durable, or false if it cannot be done and nothing
     /// was touched. Nothing may be appended meanwhile.
@@ -69,22 +72,22 @@ pub struct Parts {
 pub struct LogStage {
     parts: Parts,
     recorder: Recorder,
-    preparer: SegmentPreparer,
+    groundwork: Groundwork,
 }
 
 impl LogStage {
     /// A stage of these parts; starts the thread that makes segments ready.
     pub fn new(parts: Parts) -> Self {
         let recorder = parts.shared.metrics.recorder();
-        let preparer = SegmentPreparer::start(parts.log_dir.clone());
-        Self { parts, recorder, preparer }
+        let groundwork = Groundwork::start(parts.log_dir.clone());
+        Self { parts, recorder, groundwork }
     }
 
     /// Runs until told to stop, or until the disk fails, which ends the process.
     pub fn run(mut self) {
         self.parts.bell.adopt();
         let shared = Arc::clone(&self.parts.shared);
-        self.preparer.wish(&mut self.parts.writer); // before the first write needs it
+        self.groundwork.order(&mut self.parts.writer); // before the first write needs it
         loop {
             match self.turn() {
                 Ok(true) => {
@@ -92,6 +95,7 @@ impl LogStage {
                     self.parts.bell.wait_unless(None, || !asks.is_empty());
                 }
                 Ok(false) => {
+                    self.groundwork.stop();
                     if let Err(error) = self.parts.writer.close() {
                         shared.fail(failed(error));
                     }
@@ -108,7 +112,7 @@ impl LogStage {
     /// One turn of group commit: what queued up during the last flush shares the next. False when
     /// nothing more comes.
     fn turn(&mut self) -> Result<bool, Fatal> {
-        self.preparer.deliver(&mut self.parts.writer).map_err(failed)?;
+        self.groundwork.deliver(&mut self.parts.writer).map_err(failed)?;
         let mut goes_on = true;
         let mut bytes = 0;
         while bytes < LOG_BATCH_BYTES_MAX
@@ -116,10 +120,13 @@ impl LogStage {
         {
             match ask {
                 LogAsk::Append(proposal) => {
+                    if self.parts.writer.is_short_of_segment(proposal.record.len()) {
+                        self.groundwork.wait(&mut self.parts.writer).map_err(failed)?;
+                    }
                     self.parts.writer.append(proposal.zxid, &proposal.record).map_err(failed)?;
                     bytes += proposal.record.len();
                 }
-                LogAsk::Roll => self.parts.writer.roll().map_err(failed)?,
+                LogAsk::Roll => self.parts.writer.wish_roll(),
                 LogAsk::Cut(cut, done) => {
                     if bytes > 0 {
                         self.flush().map_err(failed)?;
@@ -133,7 +140,7 @@ impl LogStage {
         if bytes > 0 {
             self.flush().map_err(failed)?;
         }
-        self.preparer.wish(&mut self.parts.writer);
+        self.groundwork.order(&mut self.parts.writer);
         Ok(goes_on)
     }
 
@@ -185,48 +192,4 @@ impl LogStage {
 
 fn failed(error: Error) -> Fatal {
     Fatal::new(ExitCode::LogFailed, error)
-}
-
-/// Makes the next segment ready on a thread of its own.
-struct SegmentPreparer {
-    wishes: SyncSender<u64>,
-    ready: Answers<Result<Prepared, Error>>,
-}
-
-impl SegmentPreparer {
-    fn start(dir: PathBuf) -> Self {
-        let (wishes, wished) = sync_channel::<u64>(1);
-        let (done, ready) = sync_channel(1);
-        let work = move || {
-            for bytes in wished {
-                if done.send(crate::log::prepare(&dir, bytes)).is_err() {
-                    return;
-                }
-            }
-        };
-        let spawned = std::thread::Builder::new().name("log-prepare".into()).spawn(work);
-        if let Err(error) = spawned {
-            tracing::warn!(%error, "no thread to prepare log segments; done in the log thread");
-        }
-        Self { wishes, ready }
-    }
-
-    /// Passes on a segment that is ready.
-    fn deliver(&self, writer: &mut Writer) -> Result<(), Error> {
-        match self.ready.try_recv() {
-            Ok(Ok(prepared)) => writer.offer(prepared)?,
-            // The writer tries itself when it must; that failure would be the end.
-            Ok(Err(error)) => tracing::warn!(%error, "the next log segment could not be prepared"),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
-        }
-        Ok(())
-    }
-
-    /// Passes on what the writer wants next.
-    fn wish(&self, writer: &mut Writer) {
-        if let Some(bytes) = writer.wants_segment() {
-            // Never full: the writer wants one at a time. Without a thread it makes its own.
-            let _ = self.wishes.try_send(bytes);
-        }
-    }
 }

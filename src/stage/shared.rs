@@ -78,6 +78,8 @@ pub struct Shared {
     pub admission: Admission,
     /// Milliseconds since the server's start.
     pub clock: Clock,
+    /// On the clock, in microseconds: no snapshot is begun before.
+    snapshots_rest_until: AtomicU64,
     stopping: AtomicBool,
     /// To the control thread, which ends the process. One message is enough.
     failures: SyncSender<Fatal>,
@@ -106,6 +108,7 @@ impl Shared {
             watches: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             admission: Admission::default(),
             clock,
+            snapshots_rest_until: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             failures,
             has_failed: AtomicBool::new(false),
@@ -134,6 +137,16 @@ impl Shared {
     /// Whether the process is to end.
     pub fn has_failed(&self) -> bool {
         self.has_failed.load(Ordering::Acquire)
+    }
+
+    /// No snapshot is to be begun for so many microseconds.
+    pub fn rest_from_snapshots(&self, micros: u64) {
+        self.snapshots_rest_until.store(self.clock.micros() + micros, Ordering::Relaxed);
+    }
+
+    /// Whether that time is over.
+    pub fn may_snapshot(&self) -> bool {
+        self.clock.micros() >= self.snapshots_rest_until.load(Ordering::Relaxed)
     }
 
     /// Watches of all shards.

@@ -12,9 +12,12 @@ use std::sync::mpsc::{Receiver, SyncSender};
 
 use parking_lot::RwLock;
 
+use crate::clock::Clock;
 use crate::error::{ExitCode, Fatal};
 use crate::ids::Zxid;
-use crate::limits::{SNAPSHOT_CHUNK_BYTES, SNAPSHOT_CHUNK_NODES};
+use crate::limits::{
+    SNAPSHOT_CHUNK_BYTES, SNAPSHOT_CHUNK_NODES, SNAPSHOT_REST_FACTOR, SNAPSHOT_STRETCH_BYTES,
+};
 use crate::log::Error;
 use crate::log::snapshot::{Compression, DigestTrailer, SnapshotFile, SnapshotWriter, Trailers};
 use crate::metrics::{Basic, Counter, Recorder};
@@ -94,10 +97,20 @@ fn take(
         tracing::info!(zxid = %image.zxid, "snapshot given up: the tree was replaced");
         return Ok(());
     };
-    let millis = (shared.clock.micros() - start) / 1000;
+    let micros = shared.clock.micros() - start;
+    shared.rest_from_snapshots(micros * SNAPSHOT_REST_FACTOR);
+    let millis = micros / 1000;
     recorder.record(Basic::Snapshottime, millis);
     recorder.add(Counter::SnapCount, 1);
     tracing::info!(file = %file.path.display(), millis, "snapshot taken");
+    Ok(())
+}
+
+/// Half of the disk's time is the log's, whatever the size of the tree.
+fn give_way(file: &mut SnapshotWriter) -> io::Result<()> {
+    let clock = Clock::start();
+    file.settle()?;
+    std::thread::park_timeout(clock.elapsed());
     Ok(())
 }
 
@@ -139,6 +152,7 @@ fn write_unfinished(
     image.encode_tables(&mut chunk);
     let mut walker = image.walker();
     let mut progress = Progress::More;
+    let mut settled = 0;
     while progress == Progress::More {
         {
             let tree = tree.read();
@@ -146,6 +160,10 @@ fn write_unfinished(
         }
         file.write_all(&chunk).map_err(Failure::Write)?;
         chunk.clear();
+        if file.bytes() - settled >= SNAPSHOT_STRETCH_BYTES {
+            settled = file.bytes();
+            give_way(&mut file).map_err(Failure::Write)?;
+        }
     }
     if progress == Progress::Gone {
         return Ok(None);

@@ -186,7 +186,9 @@ impl History {
 
     /// A snapshot is awaited, or a cut.
     pub(super) fn begin_rebuilding(&mut self) {
-        assert!(self.unapplied.is_empty() && self.is_flushed(), "a learner sets out settled");
+        let is_settled = self.unapplied.is_empty() && self.is_flushed();
+        let is_hasty = self.mutations.has(Mutation::LookUnsettled);
+        assert!(is_settled || is_hasty, "a learner sets out settled");
         self.is_rebuilding = true;
     }
 
@@ -195,6 +197,8 @@ impl History {
         assert!(self.is_rebuilding, "nothing was to be rebuilt");
         self.is_rebuilding = false;
         self.wants_snapshot = false;
+        self.unapplied.clear();
+        self.committed = 0;
         self.recent.cut(last);
         self.last_logged = last;
         self.durable = last;

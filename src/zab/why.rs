@@ -68,6 +68,8 @@ pub enum Refusal {
         /// Its last.
         zxid: Zxid,
     },
+    /// It has accepted an epoch that no leader can have opened.
+    Epoch(Epoch),
     /// A server of this id is connected, and answers.
     Taken(ServerId),
     /// It says that it is this server: two have the same `myid`.
@@ -164,6 +166,9 @@ impl fmt::Display for Refusal {
             }
             Self::HistoryAhead { epoch: Epoch(epoch), zxid } => {
                 write!(f, "it is ahead of the leader: epoch {epoch:#x}, zxid {zxid}")
+            }
+            Self::Epoch(Epoch(epoch)) => {
+                write!(f, "it has accepted epoch {epoch:#x}, which is none: its data is damaged")
             }
             Self::Taken(server) => {
                 write!(f, "server {server} is connected already: do two have the same myid?")

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ringkeeper::ids::{Millis, SessionId, Xid, Zxid};
-use ringkeeper::log::recovery::{self, ReplayOptions, Replayed};
+use ringkeeper::log::recovery::{self, LogBytes, Refusal, ReplayOptions, Replayed};
 use ringkeeper::log::{Error, Writer, WriterOptions, record};
 use ringkeeper::wire::OpCode;
 use ringkeeper::wire::txn::{DIGEST_VERSION, Record, Txn, TxnDigest, TxnHeader};
@@ -53,6 +53,26 @@ impl Log {
 /// What a replay came to: the zxids visited, and its report or error.
 pub(crate) type Outcome = (Vec<i64>, Result<Replayed, Error>);
 
+type Visit<'a> = &'a mut dyn FnMut(Zxid, &[u8]) -> Result<(), Refusal>;
+
+fn outcome(replay: impl FnOnce(Visit<'_>) -> Result<Replayed, Error>) -> Outcome {
+    let mut visited = Vec::new();
+    let result = replay(&mut |zxid, bytes| {
+        assert_eq!(Record::decode(bytes)?.header.zxid, zxid);
+        visited.push(zxid.0);
+        Ok(())
+    });
+    (visited, result)
+}
+
+/// All of an outcome as text.
+fn told((visited, result): &Outcome) -> String {
+    match result {
+        Ok(replayed) => format!("{visited:?} {replayed:?}"),
+        Err(error) => format!("{visited:?} {error}"),
+    }
+}
+
 /// A log directory.
 pub(crate) struct Disk {
     pub(crate) dir: TempDir,
@@ -90,14 +110,28 @@ impl Disk {
         names
     }
 
+    /// From the files, and, which must come to the same, from their bytes in memory.
     pub(crate) fn replay(&self, options: ReplayOptions) -> Outcome {
-        let mut visited = Vec::new();
-        let result = recovery::replay(self.path(), &options, |zxid, bytes| {
-            assert_eq!(Record::decode(bytes)?.header.zxid, zxid);
-            visited.push(zxid.0);
-            Ok(())
-        });
-        (visited, result)
+        let logs = self.logs();
+        let logs: Vec<_> =
+            logs.iter().map(|(first, bytes)| LogBytes { first: *first, bytes }).collect();
+        let in_memory = outcome(|visit| recovery::replay_bytes(&logs, &options, visit));
+        let on_disk = outcome(|visit| recovery::replay(self.path(), &options, visit));
+        assert_eq!(
+            told(&in_memory),
+            told(&on_disk).replace(&format!("{}/", self.path().display()), "")
+        );
+        on_disk
+    }
+
+    /// Its logs, in rising order.
+    pub(crate) fn logs(&self) -> Vec<(Zxid, Vec<u8>)> {
+        let number = |name: &String| i64::from_str_radix(name.strip_prefix("log.")?, 16).ok();
+        let first =
+            |name: String| Some((Zxid(number(&name)?), fs::read(self.file(&name)).unwrap()));
+        let mut logs: Vec<_> = self.names().into_iter().filter_map(first).collect();
+        logs.sort();
+        logs
     }
 
     /// Replays what must be in order already.

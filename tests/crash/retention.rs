@@ -4,7 +4,7 @@ use std::fs;
 
 use ringkeeper::ids::Zxid;
 use ringkeeper::log::Error;
-use ringkeeper::log::recovery::{ReplayOptions, truncate};
+use ringkeeper::log::recovery::{LogBytes, ReplayOptions, truncate, truncate_bytes};
 use ringkeeper::log::snapshot::{Compression, purge};
 
 use crate::disk::{Disk, Log};
@@ -71,10 +71,28 @@ fn truncate_leaves_exactly_what_led_to_the_target() {
     ];
     for (to, names, last) in cases {
         let disk = history();
+        let before = disk.logs();
         truncate(disk.path(), disk.path(), Zxid(to)).unwrap();
         assert_eq!(disk.names(), names, "to {to}");
+        assert_eq!(disk.logs(), truncated(before, to / 3 * 3, to), "to {to}");
         assert_eq!(disk.clean_replay().len(), last, "to {to}");
     }
+}
+
+/// What the decision in memory makes of these logs.
+fn truncated(mut logs: Vec<(Zxid, Vec<u8>)>, base: i64, to: i64) -> Vec<(Zxid, Vec<u8>)> {
+    let bytes: Vec<_> =
+        logs.iter().map(|(first, bytes)| LogBytes { first: *first, bytes }).collect();
+    for end in truncate_bytes(&bytes, Zxid(base), Zxid(to)).unwrap() {
+        match end.bytes {
+            None => logs.retain(|(first, _)| *first != end.first),
+            Some(len) => {
+                let log = logs.iter_mut().find(|(first, _)| *first == end.first).unwrap();
+                log.1.truncate(usize::try_from(len).unwrap());
+            }
+        }
+    }
+    logs
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 
 use ringkeeper::ids::Zxid;
 use ringkeeper::log::recovery::ReplayOptions;
-use ringkeeper::log::{Error, Writer, WriterOptions, prepare, record};
+use ringkeeper::log::{Error, Preparation, Writer, WriterOptions, prepare, record};
 
 use crate::disk::{Disk, Log, txn};
 
@@ -112,6 +112,70 @@ fn rolls_and_size_limits_begin_new_files() {
     writer.close().unwrap();
     assert_eq!(disk.names(), ["log.1", "log.4", "log.5"]);
     assert_eq!(disk.clean_replay(), [1, 2, 3, 4, 5]);
+}
+
+/// A snapshot wishes for a new file. It is worth one when most of this one is used, so that not
+/// much is laid down for nothing, and the next is ready, so that no write waits for it.
+#[test]
+fn a_wished_roll_waits_until_it_is_worth_it() {
+    let disk = Disk::new();
+    let mut writer = disk.writer(Zxid::ZERO);
+    let log = |writer: &mut Writer, zxid, quarters: usize| {
+        let data = vec![7; (quarters << 20) - 10_000];
+        writer.append(Zxid(zxid), &txn(Zxid(zxid), &data)).unwrap();
+        writer.flush().unwrap();
+        writer.sizes().files
+    };
+    assert_eq!(log(&mut writer, 1, 3), 1);
+    let bytes = writer.wants_segment().unwrap();
+    writer.wish_roll();
+    writer.offer(prepare(disk.path(), bytes).unwrap()).unwrap();
+    writer.flush().unwrap();
+    assert_eq!(log(&mut writer, 2, 1), 1, "three quarters were used");
+    assert_eq!(log(&mut writer, 3, 6), 2, "nearly all was, so the flush before granted it");
+    writer.wish_roll();
+    assert_eq!(log(&mut writer, 4, 2), 2);
+    writer.flush().unwrap();
+    assert_eq!(writer.sizes().file_bytes >> 20, 7, "nothing is ready");
+    drop(writer);
+    assert_eq!(disk.names(), ["log.1", "log.3"]);
+    assert_eq!(disk.clean_replay(), [1, 2, 3, 4]);
+}
+
+/// The zeros of a finished file are cut off by a thread that may be late, or never come to it.
+#[test]
+fn zeros_behind_a_finished_log_do_no_harm() {
+    let disk = Disk::new();
+    let mut writer = disk.writer(Zxid::ZERO);
+    append(&mut writer, [1, 2]);
+    writer.append(Zxid(3), &txn(Zxid(3), &vec![7; 3 << 20])).unwrap();
+    writer.append(Zxid(4), &txn(Zxid(4), &vec![7; 3 << 20])).unwrap();
+    writer.flush().unwrap();
+    let finished = writer.take_finished().unwrap();
+    assert!(writer.take_finished().is_none(), "given once");
+    drop(writer);
+    assert_eq!(fs::metadata(disk.file("log.1")).unwrap().len(), 4 << 20, "whole");
+    assert_eq!(disk.clean_replay(), [1, 2, 3, 4]);
+    finished.cut().unwrap();
+    assert!(fs::metadata(disk.file("log.1")).unwrap().len() < (3 << 20) + 1000);
+    assert_eq!(disk.clean_replay(), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_segment_is_prepared_a_stretch_at_a_time() {
+    let disk = Disk::new();
+    let mut preparation = Preparation::begin(disk.path(), 1 << 20).unwrap();
+    let length = || fs::metadata(disk.file("unfinished.log.0")).unwrap().len();
+    for (upto, filled) in [(0, 0), (1, 256 << 10), (512 << 10, 512 << 10)] {
+        preparation.fill(upto).unwrap();
+        assert_eq!((length(), preparation.is_full()), (filled, false));
+    }
+    preparation.fill(u64::MAX).unwrap();
+    assert_eq!((length(), preparation.is_full()), (1 << 20, true));
+    drop(preparation);
+    assert!(disk.names().is_empty(), "not finished, so nothing is left");
+    let prepared = Preparation::begin(disk.path(), 1).unwrap().finish().unwrap();
+    assert_eq!((prepared.bytes(), length()), (4096, 4096));
 }
 
 #[test]

@@ -164,6 +164,8 @@ fn tools(context: &mut Context) {
     let mut server = Server::start(spec(OURS, &[]), &dir).expect("a start");
     let mut content = Content::default();
     content.write(server.address, 0);
+    leave(&mut server, Leave::Stop);
+    let mut server = Server::start(spec(OURS, &[]), &dir).expect("a start with a new log");
     content.write(server.address, 1);
     let last = Client::connect(server.address).expect("a session");
     drop(last);

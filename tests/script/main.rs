@@ -9,6 +9,7 @@ mod ensemble;
 mod env;
 mod issues;
 mod lone;
+mod strange;
 mod words;
 
 use std::fs;

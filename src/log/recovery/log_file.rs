@@ -1,7 +1,8 @@
-//! One log file, read record by record, however large it is.
+//! One log, read record by record, however large it is: a file, or bytes in memory.
 
 use std::fs::File;
-use std::ops::Range;
+use std::io;
+use std::ops::{Deref, Range};
 use std::path::Path;
 
 use crate::ids::Zxid;
@@ -26,11 +27,53 @@ pub(super) enum Step {
     Damaged { damage: Damage, next: Option<(u64, Zxid)> },
 }
 
+/// Where the bytes of a log are.
+pub(super) trait Source: Deref<Target = [u8]> {
+    /// Reads these bytes now, so that a bad sector is an error.
+    fn load(&self, from: usize, bytes: usize) -> io::Result<()>;
+    /// Makes durable what may only have been in the page cache.
+    fn flush(&self) -> io::Result<()>;
+}
+
+/// A log in a directory.
 #[derive(Debug)]
-pub(super) struct LogFile {
-    named: Named,
+pub(super) struct OnDisk {
     file: File,
     map: Mapped,
+}
+
+impl Deref for OnDisk {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.map
+    }
+}
+
+impl Source for OnDisk {
+    fn load(&self, from: usize, bytes: usize) -> io::Result<()> {
+        self.map.load(from, bytes)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+}
+
+impl Source for &[u8] {
+    fn load(&self, _: usize, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct LogFile<S> {
+    named: Named,
+    source: S,
     /// Of the next record.
     offset: usize,
     /// The disk has been read up to here.
@@ -39,12 +82,18 @@ pub(super) struct LogFile {
     last: Zxid,
 }
 
-impl LogFile {
-    pub(super) fn open(named: Named) -> Result<Self, Error> {
+impl LogFile<OnDisk> {
+    pub(super) fn open(named: &Named) -> Result<Self, Error> {
         let file = File::open(&named.path).map_err(Error::io(Action::Read, &named.path))?;
         let map = Mapped::open(&file).map_err(Error::io(Action::Read, &named.path))?;
+        Ok(Self::new(named, OnDisk { file, map }))
+    }
+}
+
+impl<S: Source> LogFile<S> {
+    pub(super) fn new(named: &Named, source: S) -> Self {
         let last = Zxid(named.zxid.0 - 1);
-        Ok(Self { named, file, map, offset: FILE_HEADER.len(), loaded: 0, last })
+        Self { named: named.clone(), source, offset: FILE_HEADER.len(), loaded: 0, last }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -57,19 +106,19 @@ impl LogFile {
     }
 
     pub(super) fn data(&self, range: Range<usize>) -> &[u8] {
-        &self.map[range]
+        &self.source[range]
     }
 
     /// Whether no record was ever begun: not even a header, or nothing but zeros behind it.
     pub(super) fn is_empty(&mut self) -> Result<bool, Error> {
         let mut from = 0;
-        while from < self.map.len() {
-            let to = (from + WINDOW_BYTES).min(self.map.len());
+        while from < self.source.len() {
+            let to = (from + WINDOW_BYTES).min(self.source.len());
             self.load(to)?;
             let header = if self.has_magic() { FILE_HEADER.len() } else { 0 };
-            if record::written(&self.map[from.max(header).min(to)..to]) > 0 {
+            if record::written(&self.source[from.max(header).min(to)..to]) > 0 {
                 // Fewer bytes than a header hold no record, whatever they are.
-                return Ok(self.map.len() < FILE_HEADER.len());
+                return Ok(self.source.len() < FILE_HEADER.len());
             }
             from = to;
         }
@@ -78,14 +127,14 @@ impl LogFile {
 
     /// Whether it begins as a log does; Java looks at no more of the header either.
     pub(super) fn has_magic(&self) -> bool {
-        self.map.get(..4) == Some(&FILE_HEADER[..4])
+        self.source.get(..4) == Some(&FILE_HEADER[..4])
     }
 
     /// Reads on.
     pub(super) fn step(&mut self) -> Result<Step, Error> {
         self.load(self.offset + record::HEAD_BYTES)?;
-        self.load(record::claimed_end(&self.map, self.offset))?;
-        let damage = match record::read(&self.map, self.offset) {
+        self.load(record::claimed_end(&self.source, self.offset))?;
+        let damage = match record::read(&self.source, self.offset) {
             Ok(record) => {
                 let end = record.next - 1;
                 self.offset = record.next;
@@ -94,8 +143,8 @@ impl LogFile {
             }
             Err(damage) => damage,
         };
-        self.load(self.map.len())?;
-        Ok(match record::classify(&self.map, self.offset, self.last, damage) {
+        self.load(self.source.len())?;
+        Ok(match record::classify(&self.source, self.offset, self.last, damage) {
             Found::End => Step::End,
             Found::Torn => Step::Torn,
             Found::Damaged { damage, next } => {
@@ -106,20 +155,20 @@ impl LogFile {
 
     /// Where its last byte is that is not zero.
     pub(super) fn written(&self) -> u64 {
-        record::written(&self.map) as u64
+        record::written(&self.source) as u64
     }
 
     /// Makes durable what may only have been in the page cache when another process wrote it.
     pub(super) fn flush(&self) -> Result<(), Error> {
-        self.file.sync_all().map_err(Error::io(Action::Flush, &self.named.path))
+        self.source.flush().map_err(Error::io(Action::Flush, &self.named.path))
     }
 
     fn load(&mut self, to: usize) -> Result<(), Error> {
-        let to = to.min(self.map.len());
+        let to = to.min(self.source.len());
         while self.loaded < to {
             let from = self.loaded;
-            let bytes = WINDOW_BYTES.min(self.map.len() - from);
-            self.map.load(from, bytes).map_err(|source| Error::Io {
+            let bytes = WINDOW_BYTES.min(self.source.len() - from);
+            self.source.load(from, bytes).map_err(|source| Error::Io {
                 action: Action::Read,
                 file: self.named.path.clone(),
                 offset: Some(from as u64),

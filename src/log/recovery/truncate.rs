@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::log_file::{LogFile, Step};
+use super::log_file::{LogFile, Source, Step};
 use super::{cut, follows, needed};
 use crate::ids::Zxid;
 use crate::log::error::Error;
@@ -29,7 +29,7 @@ pub struct Truncated {
 /// [`Error::CannotTruncate`] if no snapshot and logs lead to exactly `to`: nothing is changed then.
 pub fn truncate(log_dir: &Path, snap_dir: &Path, to: Zxid) -> Result<Truncated, Error> {
     let (base, newer) = snapshots(snap_dir, to)?;
-    let end = find_end(names::list(log_dir, LOG)?, base, to)?;
+    let end = find_end(names::list(log_dir, LOG)?, base, to, LogFile::open)?;
     let mut done = Truncated::default();
     for snapshot in newer {
         names::remove(&snapshot.path)?;
@@ -70,13 +70,18 @@ fn snapshots(snap_dir: &Path, to: Zxid) -> Result<(Zxid, Vec<SnapshotFile>), Err
 
 /// Where the logs have to end.
 #[derive(Default)]
-struct End {
+pub(super) struct End {
     /// More than one only if logs overlap.
-    cut: Vec<(PathBuf, u64)>,
-    later: Vec<Named>,
+    pub(super) cut: Vec<(PathBuf, u64)>,
+    pub(super) later: Vec<Named>,
 }
 
-fn find_end(files: Vec<Named>, base: Zxid, to: Zxid) -> Result<End, Error> {
+pub(super) fn find_end<S: Source>(
+    files: Vec<Named>,
+    base: Zxid,
+    to: Zxid,
+    open: impl Fn(&Named) -> Result<LogFile<S>, Error>,
+) -> Result<End, Error> {
     let mut reached = base;
     let mut end = End::default();
     for named in needed(files, base) {
@@ -84,7 +89,7 @@ fn find_end(files: Vec<Named>, base: Zxid, to: Zxid) -> Result<End, Error> {
             end.later.push(named);
             continue;
         }
-        let mut file = LogFile::open(named.clone())?;
+        let mut file = open(&named)?;
         if file.is_empty()? || !file.has_magic() {
             continue;
         }
@@ -95,7 +100,7 @@ fn find_end(files: Vec<Named>, base: Zxid, to: Zxid) -> Result<End, Error> {
 }
 
 /// The offset behind the last record up to `to`.
-fn walk(file: &mut LogFile, reached: &mut Zxid, to: Zxid) -> Result<u64, Error> {
+fn walk(file: &mut LogFile<impl Source>, reached: &mut Zxid, to: Zxid) -> Result<u64, Error> {
     loop {
         let offset = file.offset();
         match file.step()? {

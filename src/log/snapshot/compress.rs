@@ -46,6 +46,17 @@ impl Sink {
         file.into_inner().map_err(io::IntoInnerError::into_error)
     }
 
+    /// The file, with what the compressor has let go of written to it.
+    pub(super) fn file_so_far(&mut self) -> io::Result<&File> {
+        let buffered = match self {
+            Self::Plain(file) => file,
+            Self::Gz(encoder) => encoder.get_mut(),
+            Self::Snappy(encoder) => &mut encoder.inner,
+        };
+        buffered.flush()?;
+        Ok(buffered.get_ref())
+    }
+
     pub(super) fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Plain(file) => file.write_all(bytes),

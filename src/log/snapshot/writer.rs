@@ -58,6 +58,17 @@ impl SnapshotWriter {
         self.bytes
     }
 
+    /// Has the disk write what there is, so that no burst of it comes at the end.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn settle(&mut self) -> io::Result<()> {
+        match &mut self.sink {
+            Some(sink) => sink.file_so_far()?.sync_data(),
+            None => Ok(()), // `finish` will say why
+        }
+    }
+
     /// Seals it, writes the trailers, makes it durable and gives it its name. One of the same zxid
     /// that was there before is replaced.
     ///

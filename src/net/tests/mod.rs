@@ -12,7 +12,9 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use super::{Close, CloseReason, ConnectionId, Event, Listener, NetError, Options, Reactor, Waker};
+use super::{
+    Close, CloseReason, ConnectionId, Event, Listener, NetError, Options, Reactor, Wait, Waker,
+};
 use crate::clock::Clock;
 
 /// No test waits longer for anything.
@@ -218,6 +220,41 @@ fn a_wake_of_an_awake_reactor_is_not_a_system_call() {
         server.reactor.turn(Some(Duration::ZERO), &mut server.batch).unwrap();
     }
     assert_eq!(server.reactor.counters().enters, before, "polling an idle ring is free");
+}
+
+/// A thread that expects an answer soon is awake when it comes: nobody has to wake it.
+#[test]
+fn a_patient_wait_is_ended_without_a_system_call() {
+    let mut reactor = Reactor::new(Options::default()).unwrap();
+    let mut events = Vec::new();
+    reactor.turn(Some(Duration::ZERO), &mut events).unwrap();
+    let (answer, is_waiting) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let (before, waker) = (reactor.counters(), reactor.waker());
+    let answerer = thread::spawn({
+        let (answer, is_waiting) = (Arc::clone(&answer), Arc::clone(&is_waiting));
+        move || {
+            while is_waiting.load(Ordering::SeqCst) == 0 {
+                thread::yield_now();
+            }
+            answer.store(1, Ordering::SeqCst);
+            waker.wake();
+        }
+    });
+    let ready = || {
+        is_waiting.store(1, Ordering::SeqCst);
+        answer.load(Ordering::SeqCst) > 0
+    };
+    let wait = Wait { timeout: None, patience: PATIENCE };
+    reactor.turn_unless(wait, ready, &mut events).unwrap();
+    answerer.join().unwrap();
+    assert_eq!(answer.load(Ordering::SeqCst), 1);
+    assert_eq!(reactor.counters().enters, before.enters);
+    // And it sees its sockets meanwhile.
+    let mut server = Server::new(Options::default());
+    let _client = server.connect();
+    let wait = Wait { timeout: Some(PATIENCE), patience: PATIENCE };
+    server.reactor.turn_unless(wait, || false, &mut events).unwrap();
+    assert!(matches!(events[..], [Event::Accepted { .. }]), "{events:?}");
 }
 
 #[test]

@@ -89,6 +89,11 @@ impl Config {
         })
     }
 
+    /// The file that the server which runs on this data holds locked.
+    pub fn lock_file(&self) -> PathBuf {
+        crate::log::lock_file(&self.storage.data_dir)
+    }
+
     /// Whether it stands alone.
     pub fn is_standalone(&self) -> bool {
         self.ensemble.members.is_none()

@@ -182,6 +182,11 @@ impl Peers {
         self.election_door.open(&mut self.resolver);
     }
 
+    /// Whether the election port is open.
+    pub fn is_listening(&self) -> bool {
+        !self.listening.is_empty()
+    }
+
     /// Opens the quorum port, and keeps trying.
     pub fn listen_quorum(&mut self) {
         self.quorum_door.open(&mut self.resolver);

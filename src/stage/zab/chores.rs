@@ -92,6 +92,9 @@ impl ZabStage {
         if chores.txns <= chores.txns_due && chores.bytes <= chores.bytes_due {
             return;
         }
+        if !self.parts.shared.may_snapshot() {
+            return; // the last one took long; later then
+        }
         self.chores.draw();
         if self.parts.log.push(LogAsk::Roll).is_err() {
             return; // the queue has room for all proposals, so this hardly happens; later then
@@ -143,6 +146,9 @@ impl ZabStage {
     pub(super) fn answer_inquiries(&mut self) {
         while let Some(inquiry) = self.parts.inquiries.pop() {
             match inquiry {
+                Inquiry::Alive(answer) => {
+                    let _ = answer.try_send(self.mode()); // it may have left
+                }
                 Inquiry::Sessions(answer) => {
                     let heard = |id| self.sessions.last_heard(id);
                     let _ = answer.try_send(self.sessions.tracker.dump(heard)); // it may have left

@@ -25,9 +25,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use crate::ids::{Millis, Zxid};
-use crate::limits::{COMMITS_PER_TURN_MAX, INTAKE_PER_TURN_MAX};
+use crate::limits::{
+    COMMITS_PER_TURN_MAX, DURABLE_PATIENCE_US_MAX, INTAKE_PER_TURN_MAX, PATIENT_PROPOSALS_MAX,
+};
 use crate::metrics::Recorder;
-use crate::net::{Event, NetError, Reactor};
+use crate::net::{Event, NetError, Reactor, Wait};
 use crate::request::prepare::{PrepareConfig, Preparer};
 use crate::stage::control::Inquiry;
 use crate::stage::log::LogAsk;
@@ -49,6 +51,9 @@ const BATCHES_PER_TURN: usize = 2;
 
 /// How soon a turn that found a full queue is tried again.
 const RETRY: Duration = Duration::from_millis(1);
+
+/// How long it stays awake for the log to say that a proposal is durable.
+const DURABLE_PATIENCE: Duration = Duration::from_micros(DURABLE_PATIENCE_US_MAX);
 
 /// How long it sleeps when nothing can be proposed; it is woken before that.
 const STALLED_MS: i64 = 1000;
@@ -174,7 +179,9 @@ impl ZabStage {
                 self.parts.log.ring();
                 return Ok(());
             }
-            let timeout = if is_busy { Duration::ZERO } else { self.idle_for() };
+            let timeout = Some(if is_busy { Duration::ZERO } else { self.idle_for() });
+            let is_expecting = (1..=PATIENT_PROPOSALS_MAX).contains(&self.zab.outstanding());
+            let patience = if is_expecting { DURABLE_PATIENCE } else { Duration::ZERO };
             let can_commit = self.batches.len() == self.rooms();
             let can_take = can_commit && self.has_room();
             let is_rebuilding = self.is_rebuilding();
@@ -189,7 +196,7 @@ impl ZabStage {
                     || can_take && asks.iter().any(|queue| !queue.is_empty())
                     || member.is_some_and(Member::is_ready)
             };
-            parts.reactor.turn_unless(Some(timeout), ready, &mut events)?;
+            parts.reactor.turn_unless(Wait { timeout, patience }, ready, &mut events)?;
         }
     }
 

@@ -103,6 +103,15 @@ impl ZabStage {
         self.sessions.forget_all();
     }
 
+    /// What a service manager is told that this server is; `None` until peers can reach it.
+    pub(super) fn mode(&self) -> Option<&'static str> {
+        match &self.member {
+            None => Some("standalone"),
+            Some(member) if member.peers.is_listening() => Some(state_name(self.zab.state())),
+            Some(_) => None,
+        }
+    }
+
     /// What the control thread reports.
     pub(super) fn place(&self) -> Place {
         let Some(member) = &self.member else { return Place::default() };

@@ -292,3 +292,48 @@ impl ZabStage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::ConnectionId;
+
+    fn ask(connection: u64, timeout_ms: i32) -> ConnectAsk {
+        let origin = Origin { shard: 0, connection: ConnectionId::from_bits(connection) };
+        ConnectAsk { origin, session: SessionId::NONE, timeout_ms, read_only: None }
+    }
+
+    #[test]
+    fn a_leader_is_told_of_those_heard_of_since_and_once_more_of_those_that_left() {
+        let mut sessions = Sessions::new(1, 2000, true);
+        let first = sessions.settle(&ask(7, 4000), SessionId(7), Millis(100));
+        let second = sessions.settle(&ask(8, 4000), SessionId(7), Millis(200));
+        sessions.settle(&ask(9, 4000), SessionId(7), Millis(300));
+        assert_eq!((first, second), (None, Some(ask(7, 0).origin)), "whom it takes over from");
+        sessions.settle(&ask(1, 5000), SessionId(1), Millis(50));
+        let told = |sessions: &mut Sessions, since| {
+            let touches = sessions.touches(Millis(since));
+            touches.iter().map(|touch| (touch.session.0, touch.timeout_ms)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&mut sessions, 50), [(1, 5000), (7, 4000)]);
+        assert_eq!(told(&mut sessions, 100), [(7, 4000)], "the other was silent");
+        sessions.detach(SessionId(7), ask(8, 0).origin);
+        assert!(sessions.speaks_for(SessionId(7), ask(9, 0).origin), "an older connection went");
+        sessions.detach(SessionId(7), ask(9, 0).origin);
+        assert_eq!(told(&mut sessions, 300), [(7, 4000)], "its last requests count");
+        assert_eq!(told(&mut sessions, 0), [(1, 5000)], "then it is forgotten");
+    }
+
+    #[test]
+    fn a_leader_is_not_told_of_local_sessions_until_they_are_its_own() {
+        let mut sessions = Sessions::new(1, 2000, true);
+        let local = sessions.local.as_mut().expect("there are such");
+        local.add(SessionId(3), 6000, Millis(0));
+        sessions.settle(&ask(3, 6000), SessionId(3), Millis(0));
+        assert!(sessions.is_local(SessionId(3)));
+        assert_eq!(sessions.touches(Millis(0)), []);
+        assert_eq!(sessions.stop_being_local(SessionId(3)), Some(6000));
+        assert_eq!(sessions.touches(Millis(0)).len(), 1);
+        assert!(!Sessions::new(1, 2000, false).is_local(SessionId(3)), "where there are none");
+    }
+}

@@ -27,7 +27,7 @@ impl Leader {
         } else {
             return Err(unexpected(Stage::Connected, packet));
         };
-        check(info, context).map_err(Why::Refused)?;
+        check(accepted, info, context).map_err(Why::Refused)?;
         let server = info.server.unwrap_or_else(|| self.name());
         self.replace(server, context)?;
         let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
@@ -151,13 +151,19 @@ impl Leader {
     }
 }
 
-fn check(info: LearnerInfo, context: &Context<'_>) -> Result<(), Refusal> {
+/// The last epoch that has another after it in 32 bits; a real one is far from it.
+const EPOCH_MAX: Epoch = Epoch(i32::MAX as i64 - 1);
+
+fn check(accepted: Epoch, info: LearnerInfo, context: &Context<'_>) -> Result<(), Refusal> {
     let protocol = info.protocol.unwrap_or(0);
     if protocol < PROTOCOL_VERSION {
         return Err(Refusal::Protocol(protocol));
     }
     if let Some(version) = info.config_version.filter(|it| *it > context.config.version) {
         return Err(Refusal::ConfigAhead(version));
+    }
+    if accepted < Epoch(-1) || accepted > EPOCH_MAX {
+        return Err(Refusal::Epoch(accepted));
     }
     match info.server {
         Some(server) if server == context.config.me => Err(Refusal::MyId(server)),

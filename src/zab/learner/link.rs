@@ -357,6 +357,11 @@ impl Link {
 
     /// An epoch is on disk.
     pub(super) fn on_persisted(&mut self, what: EpochRecord, context: &mut Context<'_>) {
+        let is_promising = matches!(self.state, State::Promising { .. });
+        let is_early = context.has(Mutation::PromiseUnpersisted) && !is_promising;
+        if is_early && matches!(what, EpochRecord::Accepted(_)) {
+            return; // promised before
+        }
         self.state = match std::mem::replace(&mut self.state, State::Left) {
             State::Promising { epoch } => {
                 assert_eq!(what, EpochRecord::Accepted(epoch), "what was asked for");
@@ -381,8 +386,7 @@ impl Link {
             | State::Settling { .. }
             | State::Broadcast { .. }
             | State::Left) => {
-                let is_expected = context.has(Mutation::PromiseUnpersisted)
-                    || context.has(Mutation::AckHistoryUnflushed);
+                let is_expected = context.has(Mutation::AckHistoryUnflushed);
                 assert!(is_expected, "no epoch was to be kept, and {what:?} was");
                 state
             }

@@ -1,0 +1,221 @@
+//! Clients: each has a session that it keeps over servers and connections, does all kinds of
+//! operations with a few in flight, and knows what it was promised.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use ringkeeper::ids::{SessionId, Xid, Zxid};
+use ringkeeper::wire::record::perms;
+use ringkeeper::wire::request::{Create, CreateMode, Request};
+use ringkeeper::wire::{Acl, ErrorCode, OpCode, Writer};
+
+use crate::queue::Micros;
+use crate::random::Random;
+
+/// Keys that all clients write.
+const KEYS: usize = 6;
+
+/// Operations a client has in flight.
+const IN_FLIGHT_MAX: usize = 4;
+
+/// What a read looks at.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Look {
+    /// The data of a key.
+    Key(usize),
+    /// Two nodes that only multis write, both at once.
+    Twins,
+}
+
+/// What a client says on a connection.
+#[derive(Clone)]
+pub enum Ask {
+    Connect { session: SessionId, timeout_ms: i32, last_zxid: Zxid },
+    Write { xid: Xid, op: OpCode, body: Arc<[u8]> },
+    Read { xid: Xid, look: Look },
+    Sync { xid: Xid },
+    Ping,
+}
+
+/// Without bodies.
+impl fmt::Debug for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect { session, last_zxid, .. } => {
+                write!(f, "connect session {session}, which has seen {last_zxid}")
+            }
+            Self::Write { xid, op, .. } => write!(f, "{} {op:?}", xid.0),
+            Self::Read { xid, look } => write!(f, "{} read {look:?}", xid.0),
+            Self::Sync { xid } => write!(f, "{} sync", xid.0),
+            Self::Ping => f.write_str("ping"),
+        }
+    }
+}
+
+/// The header of a reply.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Answer {
+    pub zxid: Zxid,
+    pub err: i32,
+}
+
+/// What a server says on a connection.
+#[derive(Clone, Debug)]
+pub enum Tell {
+    /// [`SessionId::NONE`]: the session is no more.
+    Connected(SessionId),
+    Reply(Xid, Answer),
+    Closed,
+}
+
+/// An operation that is not answered yet.
+#[derive(Clone, Copy, Debug)]
+pub struct InFlight {
+    pub xid: Xid,
+    pub is_write: bool,
+    pub is_close: bool,
+    pub is_sync: bool,
+    /// What had been acknowledged to anybody when it was asked: a write comes after it.
+    pub floor: Zxid,
+}
+
+/// Where a client is with its connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Link {
+    None,
+    /// Sent a handshake.
+    Greeting(u32),
+    Attached(u32),
+}
+
+/// See the module.
+pub struct Client {
+    pub number: usize,
+    pub session: SessionId,
+    pub timeout_ms: i32,
+    /// The newest it has seen: it never goes back behind it.
+    pub last_zxid: Zxid,
+    pub link: Link,
+    pub in_flight: VecDeque<InFlight>,
+    next_xid: i32,
+    /// Makes values unique.
+    written: u64,
+    /// When it gives up waiting and looks for another server.
+    pub patience: Micros,
+    /// Writes that were acknowledged, ever.
+    pub acknowledged: u64,
+    own: Vec<String>,
+}
+
+impl Client {
+    pub fn new(number: usize, timeout_ms: i32) -> Self {
+        Self {
+            number,
+            session: SessionId::NONE,
+            timeout_ms,
+            last_zxid: Zxid::ZERO,
+            link: Link::None,
+            in_flight: VecDeque::new(),
+            next_xid: 1,
+            written: 0,
+            patience: 0,
+            acknowledged: 0,
+            own: Vec::new(),
+        }
+    }
+
+    /// The session is gone, with its numbers.
+    pub fn forget_session(&mut self) {
+        self.session = SessionId::NONE;
+        self.next_xid = 1;
+        self.own.clear();
+    }
+
+    /// Behind a `sync` nothing is asked: what comes after it need not wait for it at its server.
+    pub fn may_ask(&self) -> bool {
+        let is_syncing = self.in_flight.iter().any(|asked| asked.is_sync);
+        self.in_flight.len() < IN_FLIGHT_MAX && !is_syncing
+    }
+
+    /// Its next operation.
+    pub fn next(&mut self, random: &mut Random, floor: Zxid) -> Ask {
+        let xid = Xid(self.next_xid);
+        self.next_xid += 1;
+        let mut in_flight =
+            InFlight { xid, is_write: false, is_close: false, is_sync: false, floor };
+        let ask = match random.below(100) {
+            0..25 => Ask::Read { xid, look: Look::Key(random.below(KEYS)) },
+            25..35 => Ask::Read { xid, look: Look::Twins },
+            35..40 => {
+                in_flight.is_sync = true;
+                Ask::Sync { xid }
+            }
+            _ => {
+                in_flight.is_write = true;
+                let (op, body) = self.write(random);
+                in_flight.is_close = op == OpCode::CloseSession;
+                Ask::Write { xid, op, body }
+            }
+        };
+        self.in_flight.push_back(in_flight);
+        ask
+    }
+
+    fn write(&mut self, random: &mut Random) -> (OpCode, Arc<[u8]>) {
+        self.written += 1;
+        let value = format!("{}.{}.{}", self.number, self.written, random.next()).into_bytes();
+        let set =
+            |path: String| Request::SetData { path: path.into(), data: Some(&value), version: -1 };
+        let key = |random: &mut Random| format!("/key{}", random.below(KEYS));
+        let request = match random.below(60) {
+            0..6 => create(&key(random), &value, CreateMode::Persistent),
+            6..30 => set(key(random)),
+            30..36 => Request::Multi(vec![set("/twin0".into()), set("/twin1".into())]),
+            36..38 => {
+                // Fails, and must leave nothing behind.
+                let wrong = Request::Check { path: "/twin1".into(), version: 1_000_000 };
+                Request::Multi(vec![set("/twin0".into()), wrong])
+            }
+            38..40 => Request::Multi(vec![
+                create("/twin0", &value, CreateMode::Persistent),
+                create("/twin1", &value, CreateMode::Persistent),
+            ]),
+            40..46 => {
+                let path = format!("/e{}.{}", self.number, self.written);
+                self.own.push(path.clone());
+                create(&path, &value, CreateMode::Ephemeral)
+            }
+            46..52 => create("/s", &value, CreateMode::EphemeralSequential),
+            52..58 if !self.own.is_empty() => {
+                let path = self.own.swap_remove(random.below(self.own.len()));
+                Request::Delete { path: path.into(), version: -1 }
+            }
+            58 if random.one_in(8) => Request::CloseSession,
+            _ => Request::Delete { path: key(random).into(), version: random.below(5) as i32 },
+        };
+        encoded(&request)
+    }
+}
+
+fn create<'a>(path: &str, data: &'a [u8], mode: CreateMode) -> Request<'a> {
+    Request::Create(Create {
+        op: OpCode::Create,
+        path: path.to_owned().into(),
+        data: Some(data),
+        acl: vec![Acl::anyone(perms::ALL)],
+        flags: mode as i32,
+        ttl: -1,
+    })
+}
+
+fn encoded(request: &Request<'_>) -> (OpCode, Arc<[u8]>) {
+    let mut body = Vec::new();
+    request.encode(&mut Writer::new(&mut body));
+    (request.op(), body.into())
+}
+
+/// Whether an operation was done.
+pub fn is_ok(answer: Answer) -> bool {
+    answer.err == ErrorCode::Ok.to_wire()
+}

@@ -156,8 +156,8 @@ pub(crate) struct LoadArgs {
 
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct CompareArgs {
-    /// First server: host:port, host:port@PID (several: host:port,…@PID,…), or a launch command that
-    /// gets a zoo.cfg as its last argument and becomes the server (`exec`).
+    /// First server: host:port, host:port@PID (several: host:port,…@PID,…), or a launch command
+    /// that gets a zoo.cfg as its last argument and becomes the server (`exec`).
     #[arg(long)]
     pub(crate) a: String,
     /// Second server, likewise.

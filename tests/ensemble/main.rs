@@ -2,7 +2,8 @@
 //!
 //! `cargo test --test ensemble -- [--servers R,R,J39] [--rounds N] [--seed N]` plays rounds of
 //! load, a fault, healing, comparison. `--loopback`: on 127.0.0.1 and without cut links; else each
-//! server has a network namespace (root, `ip`). `--keep`: data and logs stay. Other trials: see `TRIALS` and the head of each.
+//! server has a network namespace (root, `ip`). `--keep`: data and logs stay. Other trials: see
+//! `TRIALS` and the head of each.
 
 #![allow(
     clippy::unwrap_used,

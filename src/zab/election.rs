@@ -225,7 +225,7 @@ impl Election {
                 self.inbox.push_back((from, ballot));
             }
             Phase::Looking(looking) => {
-                if is_looking && ballot.vote.round < self.round {
+                if is_looking && self.falls_behind(ballot.vote, looking.proposal()) {
                     let ballot = answer(PeerState::Looking, looking.proposal());
                     self.send(from, ballot, out);
                 }
@@ -233,6 +233,14 @@ impl Election {
                 self.count(now, out);
             }
         }
+    }
+
+    /// Whether who votes so is to be told what this server proposes: it is in an older round, or
+    /// has heard of nobody better in this one. It may have begun to look only after this server had
+    /// told everybody; Java leaves it to wait for a time-out then.
+    fn falls_behind(&self, vote: Vote, proposal: Vote) -> bool {
+        vote.round < self.round
+            || vote.round == self.round && self.rules.is_better(proposal, vote)
     }
 
     /// A connection to a peer stands, or replaces another.

@@ -91,6 +91,14 @@ fn a_better_vote_is_taken_over_and_a_quorum_is_final_after_a_wait() {
     assert_eq!(server.at(200), decided(PeerState::Leading, vote(2)));
 }
 
+/// It may have begun to look only after this server's vote had come to it.
+#[test]
+fn who_wants_somebody_worse_in_this_round_is_told_at_once() {
+    let mut server = Server::new(2);
+    assert_eq!(server.hears(1, looking(1)), sends(looking(2), &[1]));
+    assert_eq!(server.hears(1, looking(2)), [], "it wants the same now");
+}
+
 #[test]
 fn epoch_then_zxid_then_id_make_a_vote_better() {
     let own = vote(2);

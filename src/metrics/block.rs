@@ -96,6 +96,25 @@ impl Block {
             });
         }
     }
+
+    /// Its keys without its numbers: a reset forgets no key (`AvgMinMaxCounterSet.reset`).
+    pub(super) fn name_keys_in(&self, to: &mut Readings) {
+        for (set, keyed) in to.counter_sets.iter_mut().zip(&self.counter_sets) {
+            for (key, _) in keyed.entries() {
+                set.entry(key.into()).or_default();
+            }
+        }
+        for (set, keyed) in to.basic_sets.iter_mut().zip(&self.basic_sets) {
+            for (key, _) in keyed.entries() {
+                set.entry(key.into()).or_default();
+            }
+        }
+        for (set, keyed) in to.advanced_sets.iter_mut().zip(&self.advanced_sets) {
+            for (key, _) in keyed.entries() {
+                set.entry(key.into()).or_default();
+            }
+        }
+    }
 }
 
 /// The key of everything past the last slot.

@@ -49,12 +49,16 @@ impl Metrics {
         self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What all threads have recorded since the last reset.
+    /// What all threads have recorded since the last reset; what had a key before still has it.
     pub fn read(&self) -> Readings {
         let mut readings = Readings::default();
         let generation = self.generation.load(Ordering::Relaxed);
-        for block in self.blocks.lock().iter().filter(|block| block.is_of(generation)) {
-            block.merge_into(&mut readings);
+        for block in self.blocks.lock().iter() {
+            if block.is_of(generation) {
+                block.merge_into(&mut readings);
+            } else {
+                block.name_keys_in(&mut readings);
+            }
         }
         readings
     }
@@ -168,7 +172,10 @@ mod tests {
         busy.add(Counter::SnapCount, 5);
         idle.add(Counter::SnapCount, 7);
         idle.record(Basic::Dbinittime, 3);
+        idle.record_keyed(BasicSet::WritePerNamespace, "a", 9);
         metrics.reset();
+        let keyed = &metrics.read().basic_sets[BasicSet::WritePerNamespace as usize];
+        assert_eq!(keyed.get("a").map(|summary| summary.count), Some(0), "no key is forgotten");
         assert_eq!(metrics.read().counter(Counter::SnapCount), 0, "before anyone wrote");
         busy.add(Counter::SnapCount, 1);
         let readings = metrics.read();

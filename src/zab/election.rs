@@ -239,8 +239,7 @@ impl Election {
     /// has heard of nobody better in this one. It may have begun to look only after this server had
     /// told everybody; Java leaves it to wait for a time-out then.
     fn falls_behind(&self, vote: Vote, proposal: Vote) -> bool {
-        vote.round < self.round
-            || vote.round == self.round && self.rules.is_better(proposal, vote)
+        vote.round < self.round || vote.round == self.round && self.rules.is_better(proposal, vote)
     }
 
     /// A connection to a peer stands, or replaces another.

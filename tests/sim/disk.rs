@@ -337,6 +337,6 @@ pub fn encode_image(tree: &mut Tree) -> Vec<u8> {
     let mut walker = image.walker();
     let progress = walker.append(tree, &mut bytes, usize::MAX / 16, usize::MAX / 16);
     assert_eq!(progress, image::Progress::Done, "an image of a tree that did not change");
-    drop(tree.end_image());
+    drop(tree.end_image(&image));
     bytes
 }

@@ -12,7 +12,6 @@ use ringkeeper::zab::Input;
 use super::watches::{path_of, written_at};
 use super::{Cluster, Event, Wire};
 use crate::node::{Attached, Pending, PendingKind};
-use crate::plan::server;
 use crate::queue::MILLI;
 use crate::workload::{Answer, Ask, Link, Look, Tell, is_ok};
 
@@ -111,7 +110,7 @@ impl Cluster {
                     return;
                 };
                 if self.nodes[node].server().is_leading() {
-                    return self.request(node, server(node), (session, xid), op, &body);
+                    return self.request(node, Owner::Here, (session, xid), op, &body);
                 }
                 let op = op.to_wire();
                 let request = Forwarded { session, cxid: xid, op, body, identities: None };
@@ -152,7 +151,7 @@ impl Cluster {
             let session = it.ids.next_id();
             it.handshakes.insert(session, number);
             if is_leading {
-                return self.open_session(node, session, timeout_ms, server(node));
+                return self.open_session(node, session, timeout_ms, Owner::Here);
             }
             let request = Forwarded {
                 session,
@@ -165,8 +164,7 @@ impl Cluster {
         }
         it.handshakes.insert(session, number);
         if is_leading {
-            let owner = Owner(server(node));
-            if it.tracker.reattach(session, timeout_ms, owner, now) {
+            if it.tracker.reattach(session, timeout_ms, Owner::Here, now) {
                 self.welcome(node, session);
             } else {
                 self.refuse(node, session);

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use ringkeeper::ids::{Epoch, ServerId, SessionId, Xid, Zxid};
+use ringkeeper::ids::{Epoch, SessionId, Xid, Zxid};
 use ringkeeper::request::prepare::{Author, PrepareConfig, Preparer, Stamp, Standing, Write};
 use ringkeeper::request::session::{Owner, SessionTracker};
 use ringkeeper::tree::Outcome;
@@ -15,9 +15,7 @@ use ringkeeper::zab::{Input, LinkId, Proposal};
 
 use super::Cluster;
 use crate::checker::Checker;
-use crate::network::Side;
 use crate::node::{Node, SyncDue};
-use crate::plan::server;
 use crate::workload::Answer;
 
 impl Cluster {
@@ -140,16 +138,8 @@ impl Cluster {
         }
     }
 
-    /// The server at the other end of a link.
-    fn owner(&mut self, node: usize, link: LinkId) -> ServerId {
-        let links = &self.nodes[node].server().links;
-        let Some((id, side)) = links.get(&link).copied() else { return server(node) };
-        debug_assert_eq!(side, Side::Acceptor);
-        server(self.network.get(id).end(side.other()).node)
-    }
-
     fn on_forwarded(&mut self, node: usize, link: LinkId, request: &Forwarded) {
-        let owner = self.owner(node, link);
+        let owner = Owner::Link(link.0);
         let Some(op) = OpCode::from_wire(request.op) else { panic!("an op nobody sends") };
         let Forwarded { session, cxid, ref body, .. } = *request;
         if op == OpCode::Sync {
@@ -164,7 +154,7 @@ impl Cluster {
     }
 
     fn on_revalidate(&mut self, node: usize, link: LinkId, touch: Touch) {
-        let owner = Owner(self.owner(node, link));
+        let owner = Owner::Link(link.0);
         let now = self.nodes[node].clock.read(self.now());
         let server = self.nodes[node].server();
         let Touch { session, timeout_ms } = touch;
@@ -180,12 +170,12 @@ impl Cluster {
         node: usize,
         session: SessionId,
         timeout_ms: i32,
-        owner: ServerId,
+        owner: Owner,
     ) {
         let now = self.nodes[node].clock.read(self.now());
         let server = self.nodes[node].server();
         server.tracker.add(session, timeout_ms, now);
-        server.tracker.set_owner(session, Owner(owner));
+        server.tracker.set_owner(session, owner);
         let standing = Standing::Global;
         let author = Author { session, cxid: Xid(0), identities: &[], standing };
         self.propose(node, &author, Write::CreateSession { timeout_ms });
@@ -195,7 +185,7 @@ impl Cluster {
     pub(super) fn request(
         &mut self,
         node: usize,
-        owner: ServerId,
+        owner: Owner,
         (session, cxid): (SessionId, Xid),
         op: OpCode,
         body: &[u8],
@@ -203,7 +193,7 @@ impl Cluster {
         let now = self.nodes[node].clock.read(self.now());
         let tracker = &mut self.nodes[node].server().tracker;
         tracker.touch(session, now);
-        let standing = match tracker.check(session, Owner(owner)) {
+        let standing = match tracker.check(session, owner) {
             Ok(()) => Standing::Global,
             Err(code) => Standing::Refused(code),
         };

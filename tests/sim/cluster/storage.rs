@@ -185,9 +185,6 @@ impl Cluster {
     pub(super) fn send_snapshot(&mut self, node: usize, link: LinkId) {
         let server = self.nodes[node].server();
         let Some((id, side)) = server.links.get(&link).copied() else { return };
-        if server.image.take().is_some() {
-            drop(server.tree.end_image()); // the own one is given up
-        }
         let mut bytes = encode_image(&mut server.tree);
         Writer::new(&mut bytes).string(SNAPSHOT_SIGNATURE);
         let place = server.place;
@@ -247,7 +244,7 @@ impl Cluster {
         let mut walker = image.walker();
         let walked = walker.append(&server.tree, &mut bytes, usize::MAX / 16, usize::MAX / 16);
         assert_eq!(walked, Progress::Done, "the image is of this tree");
-        drop(server.tree.end_image());
+        drop(server.tree.end_image(&image));
         let zxid = image.zxid;
         self.nodes[node].disk.add_snapshot(Snapshot { zxid, image: bytes.into(), place });
     }

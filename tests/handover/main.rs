@@ -120,6 +120,12 @@ fn chain(context: &mut Context, names: &[&str], how: Leave, properties: &[(&str,
 }
 
 fn compare(before: &[String], after: &[String], old: &str, new: &str) {
+    let path = |line: &String| line.split(' ').next().unwrap_or_default().to_owned();
+    let (had, found): (Vec<_>, Vec<_>) =
+        (before.iter().map(path).collect(), after.iter().map(path).collect());
+    let lost: Vec<_> = had.iter().filter(|path| !found.contains(path)).collect();
+    let new_ones: Vec<_> = found.iter().filter(|path| !had.contains(path)).collect();
+    assert!(lost.is_empty() && new_ones.is_empty(), "{new} lost {lost:?} and has {new_ones:?}");
     for (left, right) in before.iter().zip(after) {
         assert_eq!(left, right, "\n  as {old} had it, and as {new} found it");
     }

@@ -563,12 +563,10 @@ fn crashes_java(op: &Op) -> bool {
 /// The ephemerals of a closing session go in no particular order: a quota node among them goes
 /// before or after the nodes it counts, and what is counted last would be chance.
 fn ends_quota_with_session(op: &Op) -> bool {
-    let is_ephemeral_quota = |request: &Request<'_>| match request {
-        Request::Create(create) => {
-            create.path.starts_with("/zookeeper/quota")
-                && CreateMode::from_flags(create.flags).is_some_and(CreateMode::is_ephemeral)
-        }
-        _ => false,
+    let is_ephemeral_quota = |request: &Request<'_>| {
+        let Request::Create(create) = request else { return false };
+        create.path.starts_with("/zookeeper/quota")
+            && CreateMode::from_flags(create.flags).is_some_and(CreateMode::is_ephemeral)
     };
     let Some(code) = OpCode::from_wire(op.code) else { return false };
     match Request::decode(code, &mut Reader::new(&op.body)) {

@@ -93,10 +93,10 @@ fn large_requests(context: &mut Context) {
     let server = server(context, &properties);
     let mut client = Client::connect(server.address).unwrap();
     for at in 0..20 {
-        client.create(&format!("/fits{at}"), &[0; 40_000], 0);
+        client.create(&format!("/fits{at}"), &vec![0; 40_000], 0);
     }
     client.create("/small", &[0; 900], 0);
-    let reply = client.call(&create("/large", &[0; 60_000], 0));
+    let reply = client.call(&create("/large", &vec![0; 60_000], 0));
     assert!(reply.is_err(), "{reply:?}");
     assert_eq!(metric(&server, "large_requests_rejected"), 1);
     let mut client = client.reattach(server.address).expect("the session lives");

@@ -122,12 +122,13 @@ impl Content {
         client.create(&format!("{root}/counted"), b"twelve bytes", 0);
     }
 
+    /// With plain creates: a 3.8.0 cannot replay a `create2` inside a multi, whoever logged it.
     fn transactions(client: &mut Client, root: &str) {
         let (first, second) = (format!("{root}/multi"), format!("{root}/multi/child"));
         let path = || first.as_str().into();
         client.must(&Request::Multi(vec![
-            create(&first, b"1", 0),
-            create(&second, b"2", 0),
+            plain_create(&first, b"1"),
+            plain_create(&second, b"2"),
             Request::SetData { path: path(), data: Some(b"3"), version: 0 },
             Request::Check { path: path(), version: 1 },
         ]));
@@ -161,6 +162,11 @@ impl Content {
             self.clients.push(client);
         }
     }
+}
+
+fn plain_create<'a>(path: &'a str, data: &'a [u8]) -> Request<'a> {
+    let Request::Create(create) = create(path, data, 0) else { unreachable!("a create is one") };
+    Request::Create(Create { op: OpCode::Create, ..create })
 }
 
 /// Every node below `/`, one line each: path, data, stat, ACL.

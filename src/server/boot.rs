@@ -28,6 +28,7 @@ use crate::stage::message::{Ask, Batch};
 use crate::stage::peers;
 use crate::stage::pin::{self, Placement};
 use crate::stage::queue::{Bell, ParkBell, Receiver, Sender, bounded};
+use crate::stage::service::Service;
 use crate::stage::shard::{self, Shard};
 use crate::stage::shared::Shared;
 use crate::stage::snapshot::{self, SnapshotAsk, SnapshotOptions};
@@ -101,6 +102,10 @@ pub fn boot(config: &Config, bell: &Arc<ParkBell>) -> Result<Running, Fatal> {
         clock,
         (failures_in, Arc::clone(bell) as Arc<dyn Bell>),
     ));
+    if place.is_none() {
+        // Alone it serves whoever connects first: what that asks waits for the zab thread.
+        shared.service.set(Service::Ordering);
+    }
     let snapshot_options = settings::snapshot(config, directory.snap_dir());
     if needs_snapshot {
         first_snapshot(&shared, &snapshot_options)?;

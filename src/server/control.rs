@@ -18,7 +18,7 @@ use crate::admin::four_letter::{self, Action, Whitelist};
 use crate::admin::report::TRACE_MASK_DEFAULT;
 use crate::error::{ExitCode, Fatal};
 use crate::ids::Millis;
-use crate::log::snapshot;
+use crate::log::{self, snapshot};
 use crate::stage::control::{Question, WordAsk};
 use crate::stage::queue::{Bell, ParkBell};
 
@@ -163,9 +163,17 @@ impl<'a> Control<'a> {
     fn purge(&self) {
         let (snap_dir, log_dir) = self.running.directories.clone();
         let keep = self.config.storage.purge_retain_count as usize;
-        let work = move || match snapshot::purge(&snap_dir, &log_dir, keep) {
-            Ok(purged) => tracing::info!(files = purged.removed.len(), "purge task completed"),
-            Err(error) => tracing::warn!(%error, "cannot purge old snapshots and logs"),
+        let shared = Arc::clone(&self.running.shared);
+        let purge = move || {
+            let Some(oldest) = snapshot::oldest_to_keep(&snap_dir, keep)? else { return Ok(0) };
+            let _files = shared.files.lock();
+            Ok(snapshot::purge(&snap_dir, &log_dir, &oldest)?.removed.len())
+        };
+        let work = move || match purge() {
+            Ok(files) => tracing::info!(files, "purge task completed"),
+            Err::<_, log::Error>(error) => {
+                tracing::warn!(%error, "cannot purge old snapshots and logs");
+            }
         };
         if let Err(error) = std::thread::Builder::new().name("purge".into()).spawn(work) {
             tracing::warn!(%error, "no thread to purge old snapshots and logs");

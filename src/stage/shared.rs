@@ -89,6 +89,9 @@ pub struct Shared {
     pub large_bytes: AtomicUsize,
     /// Tokens for handshakes. Locked at each, where they are limited.
     pub bucket: Option<Mutex<Bucket>>,
+    /// Held by whoever takes away files of the data directories: a purge that has chosen what is
+    /// old must not meet a cut that takes what is new.
+    pub files: Mutex<()>,
     /// Credentials that were refused.
     pub auth_failed: AtomicU64,
     /// Each shard's watches. Stored under the read side of the tree's lock, read under its write
@@ -127,6 +130,7 @@ impl Shared {
             metrics: Metrics::new(),
             outstanding: AtomicUsize::new(0),
             outstanding_bytes: AtomicUsize::new(0),
+            files: Mutex::new(()),
             auth_failed: AtomicU64::new(0),
             watches: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             admission: Admission::default(),

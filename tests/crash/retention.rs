@@ -5,7 +5,7 @@ use std::fs;
 use ringkeeper::ids::Zxid;
 use ringkeeper::log::Error;
 use ringkeeper::log::recovery::{LogBytes, ReplayOptions, truncate, truncate_bytes};
-use ringkeeper::log::snapshot::{Compression, purge};
+use ringkeeper::log::snapshot::{self, Compression};
 
 use crate::disk::{Disk, Log};
 use crate::snapshots::write;
@@ -22,6 +22,12 @@ fn history() -> Disk {
     disk
 }
 
+/// How many files it removed.
+fn purge(disk: &Disk, keep: usize) -> usize {
+    let Some(oldest) = snapshot::oldest_to_keep(disk.path(), keep).unwrap() else { return 0 };
+    snapshot::purge(disk.path(), disk.path(), &oldest).unwrap().removed.len()
+}
+
 #[test]
 fn purge_keeps_the_newest_and_the_logs_they_need() {
     let cases: [(usize, &[&str]); 4] = [
@@ -32,9 +38,9 @@ fn purge_keeps_the_newest_and_the_logs_they_need() {
     ];
     for (keep, expected) in cases {
         let disk = history();
-        let purged = purge(disk.path(), disk.path(), keep).unwrap();
+        let removed = purge(&disk, keep);
         assert_eq!(disk.names(), expected, "keep {keep}");
-        assert_eq!(purged.removed.len(), 7 - expected.len());
+        assert_eq!(removed, 7 - expected.len());
     }
 }
 
@@ -47,13 +53,24 @@ fn purge_counts_only_snapshots_that_could_be_loaded() {
         bytes[100] ^= 1;
         disk.put(name, &bytes);
     }
-    purge(disk.path(), disk.path(), 1).unwrap();
+    purge(&disk, 1);
     let expected = ["log.1", "log.4", "log.7", "snapshot.3", "snapshot.6", "snapshot.9"];
     assert_eq!(disk.names(), expected);
     for name in ["snapshot.0", "snapshot.3", "snapshot.6", "snapshot.9"] {
         disk.put(name, b"no snapshot");
     }
-    assert!(purge(disk.path(), disk.path(), 1).unwrap().removed.is_empty());
+    assert_eq!(purge(&disk, 1), 0);
+}
+
+/// Between the choice and the deletion a TRUNC takes what was to be kept: the rest stays whole.
+#[test]
+fn purge_leaves_what_a_cut_left() {
+    let disk = history();
+    let oldest = snapshot::oldest_to_keep(disk.path(), 1).unwrap().unwrap();
+    assert!(truncate(disk.path(), disk.path(), Zxid(5)).is_ok());
+    let left = disk.names();
+    snapshot::purge(disk.path(), disk.path(), &oldest).unwrap();
+    assert_eq!(disk.names(), left);
 }
 
 /// ZOOKEEPER-4837: newer snapshots go too. X6: nothing after the target stays.

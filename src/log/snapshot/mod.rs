@@ -21,7 +21,7 @@ use super::names;
 use crate::ids::Zxid;
 
 pub use install::install;
-pub use purge::{Purged, purge};
+pub use purge::{Purged, oldest_to_keep, purge};
 pub use reader::{SnapshotReader, verify};
 pub use writer::SnapshotWriter;
 

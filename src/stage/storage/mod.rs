@@ -148,6 +148,7 @@ impl Parts {
 
     /// `None` if what is on disk does not lead to `to`: then nothing was touched.
     fn truncate(&self, to: Zxid) -> Result<Option<Tree>, Fatal> {
+        let _files = self.shared.files.lock();
         if !self.cut(Cut::Truncate(to))? {
             return Ok(None);
         }

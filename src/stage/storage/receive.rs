@@ -83,6 +83,7 @@ impl Parts {
         let image =
             image.ok_or_else(|| Fatal::new(ExitCode::Unexpected, "no room for an image"))?;
         let tree = RwLock::new(tree);
+        let _files = self.shared.files.lock();
         snapshot::write_to_install(&image, &tree, &self.options)
             .map_err(|error| Fatal::new(ExitCode::Snapshot, error))?;
         self.cut(Cut::Install(zxid))?;

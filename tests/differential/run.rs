@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use ringkeeper::wire::request::{Read, Request};
 use ringkeeper::wire::{Acl, OpCode};
 
-use crate::accepted::ACCEPTED;
+use crate::accepted::{ACCEPTED, Moment};
 use crate::canon::Said;
 use crate::generate::Generator;
 use crate::op::Op;
@@ -209,7 +209,7 @@ impl<'a> Run<'a> {
         self.connect(slot, hello, &[])?;
         let said = [0, 1].map(|side: usize| self.sides[side].farewell(GRAVE));
         let what = format!("slot {slot}: the connection that was taken over with {hello:?}");
-        self.compare_farewell(&what, &said)
+        self.compare_farewell(Moment::TakenOver, &what, &said)
     }
 
     /// A connection that asks oddly, and is closed again.
@@ -254,7 +254,8 @@ impl<'a> Run<'a> {
             }
         }
         let said = [0, 1].map(|side: usize| self.sides[side].farewell(slot));
-        self.compare_farewell(&format!("slot {slot}: after the frame {bytes:?}"), &said)
+        let what = format!("slot {slot}: after the frame {bytes:?}");
+        self.compare_farewell(Moment::Broken, &what, &said)
     }
 
     /// Both servers stop, in order or by SIGKILL, and start again on the files of one of them.
@@ -350,11 +351,11 @@ impl<'a> Run<'a> {
         Err(self.difference(&format!("slot {slot} connects with {hello:?}"), &said[0], &said[1]))
     }
 
-    fn compare_farewell(&mut self, what: &str, said: &[Vec<Said>; 2]) -> Step {
+    fn compare_farewell(&mut self, when: Moment<'_>, what: &str, said: &[Vec<Said>; 2]) -> Step {
         for at in 0..said[0].len().max(said[1].len()) {
             let [left, right] =
                 [0, 1].map(|side: usize| said[side].get(at).unwrap_or(&Said::Closed));
-            if left.text() != right.text() && !self.is_accepted(None, left, right) {
+            if left.text() != right.text() && !self.is_accepted(when, left, right) {
                 return Err(self.difference(what, left, right));
             }
         }
@@ -367,7 +368,8 @@ impl<'a> Run<'a> {
             let silent = Said::Nothing;
             let (l, r) = (left.get(at).unwrap_or(&silent), right.get(at).unwrap_or(&silent));
             let op = ops.get(answered);
-            if l.text() != r.text() && !self.is_accepted(op, l, r) {
+            let moment = op.map_or(Moment::Behind, Moment::Answer);
+            if l.text() != r.text() && !self.is_accepted(moment, l, r) {
                 let what = op.map_or_else(|| "after all replies".to_owned(), Op::describe);
                 let mut context = format!("slot {slot}: {what}\n  burst of {}:", ops.len());
                 for op in ops.iter().take(answered).skip(answered.saturating_sub(4)) {
@@ -391,8 +393,8 @@ impl<'a> Run<'a> {
         left.slots[slot].connection.is_some() != right.slots[slot].connection.is_some()
     }
 
-    fn is_accepted(&mut self, op: Option<&Op>, left: &Said, right: &Said) -> bool {
-        let found = ACCEPTED.iter().position(|accepted| (accepted.is)(op, left, right));
+    fn is_accepted(&mut self, moment: Moment<'_>, left: &Said, right: &Said) -> bool {
+        let found = ACCEPTED.iter().position(|accepted| (accepted.is)(moment, left, right));
         if let Some(at) = found {
             self.accepted[at] += 1;
         }

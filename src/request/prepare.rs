@@ -18,6 +18,7 @@ use std::borrow::Cow;
 use self::outstanding::{Outstanding, State};
 use super::access::{self, AccessConfig, Identity};
 use crate::ids::{Millis, SessionId, Xid, Zxid};
+use crate::limits::QUORUM_PACKET_BYTES_MAX_DEFAULT;
 use crate::tree::digest::{Prefix, is_digested};
 use crate::tree::{SharedAcl, Tree, TreeOptions};
 use crate::wire::record::perms;
@@ -38,6 +39,8 @@ pub struct PrepareConfig {
     pub reconfig: bool,
     /// `zookeeper.closeSessionTxn.enabled`: a closeSession lists the paths it deletes.
     pub close_session_lists_paths: bool,
+    /// The longest record that every learner takes: `jute.maxbuffer` twice.
+    pub record_bytes_max: usize,
     /// `znode.container.maxNeverUsedIntervalMs`; 0 is never.
     pub container_never_used_max: Millis,
 }
@@ -50,10 +53,18 @@ impl Default for PrepareConfig {
             enforce_quota: false,
             reconfig: false,
             close_session_lists_paths: true,
+            record_bytes_max: QUORUM_PACKET_BYTES_MAX_DEFAULT as usize,
             container_never_used_max: Millis(0),
         }
     }
 }
+
+/// In a record, beside its two texts: what it permits, and their lengths.
+const ACL_OVERHEAD_BYTES: usize = 12;
+
+/// A request has half of the longest record's bytes at most; of what is left its ACLs may have
+/// half, and numbers of sequential nodes the rest.
+const EXPANDED_SHARE: usize = 4;
 
 /// What may be asked on behalf of a session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -128,6 +139,8 @@ pub struct Preparer {
     outstanding: Outstanding,
     /// The last list stored: most nodes have the same, and share it.
     recent_acl: SharedAcl,
+    /// Bytes of this write's ACLs that name more than the request does.
+    expanded_bytes: usize,
 }
 
 /// One write on its way to a txn.
@@ -175,7 +188,12 @@ impl Preparer {
     /// One with nothing in flight.
     pub fn new(config: PrepareConfig) -> Self {
         let outstanding = Outstanding::new(config.tree.hash_seed, config.tree.digest);
-        Self { config, outstanding, recent_acl: [Acl::anyone(perms::ALL)].into() }
+        Self {
+            config,
+            outstanding,
+            recent_acl: [Acl::anyone(perms::ALL)].into(),
+            expanded_bytes: 0,
+        }
     }
 
     /// Changes in flight: two or so for each txn. Bounded by the proposals in flight.
@@ -199,6 +217,7 @@ impl Preparer {
         out: &mut Vec<u8>,
     ) -> Prepared {
         let step = Step { tree, author, stamp };
+        self.expanded_bytes = 0;
         let mut error = None;
         let (op, txn) = match self.txn(&step, write, &mut error) {
             Ok(txn) => txn,
@@ -207,8 +226,10 @@ impl Preparer {
                 (OpCode::Error, Txn::Error { err: code.to_wire() })
             }
         };
-        // COMPAT: Java gives no digest to a request that failed on its own, only to a failed multi.
-        let with_digest = self.config.tree.digest && op != OpCode::Error;
+        // COMPAT: Java gives no digest to a request that failed on its own, only to a failed multi;
+        // and would take one behind a closeSession without a list for that list.
+        let is_bare = matches!(txn, Txn::Error { .. } | Txn::CloseSession { paths: None });
+        let with_digest = self.config.tree.digest && !is_bare;
         let digest = with_digest
             .then(|| TxnDigest { version: DIGEST_VERSION, digest: self.outstanding.digest(tree) });
         let Author { session, cxid, .. } = *author;
@@ -303,11 +324,18 @@ impl Preparer {
     }
 
     /// [`access::fixup`], leaving a list that needs none as it is.
-    fn fixup<'r>(&self, step: &Step<'_>, acl: Vec<Acl<'r>>) -> Result<Vec<Acl<'r>>, ErrorCode> {
+    ///
+    /// `auth` stands for all that a connection has proved to be: short requests could become
+    /// records that no learner takes.
+    fn fixup<'r>(&mut self, step: &Step<'_>, acl: Vec<Acl<'r>>) -> Result<Vec<Acl<'r>>, ErrorCode> {
         if access::is_fixed(&self.config.access, &acl) {
             return Ok(acl);
         }
-        access::fixup(&self.config.access, &acl, step.author.identities)
+        let fixed = access::fixup(&self.config.access, &acl, step.author.identities)?;
+        let bytes = |acl: &Acl<'_>| ACL_OVERHEAD_BYTES + acl.scheme.len() + acl.id.len();
+        self.expanded_bytes += fixed.iter().map(bytes).sum::<usize>();
+        let is_little = self.expanded_bytes <= self.config.record_bytes_max / EXPANDED_SHARE;
+        if is_little { Ok(fixed) } else { Err(ErrorCode::InvalidAcl) }
     }
 
     fn share(&mut self, acl: &[Acl<'_>]) -> SharedAcl {

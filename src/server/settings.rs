@@ -4,6 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 
 use super::config::{self, Config};
+use super::ensemble;
 use crate::error::{ExitCode, Fatal};
 use crate::ids::Millis;
 use crate::log::snapshot::Compression;
@@ -139,6 +140,7 @@ pub(super) fn prepare(config: &Config, seed: u64) -> Result<PrepareConfig, Fatal
         enforce_quota: config.tree.enforce_quota,
         reconfig: config.ensemble.reconfig_enabled,
         close_session_lists_paths: config.sessions.close_txn_lists_paths,
+        record_bytes_max: ensemble::packet_bytes_max(config) as usize,
         container_never_used_max: never_used(config),
     })
 }

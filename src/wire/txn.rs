@@ -176,7 +176,7 @@ impl<'a> Txn<'a> {
             OpCode::Check => Self::Check { path: r.text()?, version: r.i32()? },
             OpCode::Multi => Self::Multi(decode_steps(r)?),
             OpCode::CreateSession => Self::CreateSession { timeout_ms: r.i32()? },
-            OpCode::CloseSession if r.is_empty() => Self::CloseSession { paths: None },
+            OpCode::CloseSession if lists_nothing(r) => Self::CloseSession { paths: None },
             OpCode::CloseSession => Self::CloseSession { paths: Some(r.texts()?) },
             OpCode::Error => Self::Error { err: r.i32()? },
             _ => return Err(DecodeError::Unknown { what: "txn type", value: op.to_wire() }),
@@ -216,6 +216,15 @@ impl<'a> Txn<'a> {
     }
 }
 
+/// COMPAT: nothing, or a digest alone, is what a closeSession has of a Java server that lists no
+/// paths (`closeSessionTxn.enabled`). A list of as many bytes would be of two empty paths.
+fn lists_nothing(r: &Reader<'_>) -> bool {
+    let is_digest = |rest: &[u8]| {
+        rest.len() == TxnDigest::BYTES && rest.starts_with(&DIGEST_VERSION.to_be_bytes())
+    };
+    r.is_empty() || is_digest(r.rest())
+}
+
 fn decode_steps<'a>(r: &mut Reader<'a>) -> Result<Vec<(OpCode, Txn<'a>)>, DecodeError> {
     let count = r.count(8)?.ok_or(DecodeError::Null)?;
     let mut steps = Vec::with_capacity(count);
@@ -250,6 +259,10 @@ pub struct TxnDigest {
     pub version: i32,
     /// Sum of the node digests.
     pub digest: i64,
+}
+
+impl TxnDigest {
+    const BYTES: usize = size_of::<i32>() + size_of::<i64>();
 }
 
 /// A whole logged record, decoded.
@@ -344,6 +357,7 @@ mod tests {
             ),
             (OpCode::CreateSession, Txn::CreateSession { timeout_ms: 4000 }),
             (OpCode::CloseSession, Txn::CloseSession { paths: Some(vec![path()]) }),
+            (OpCode::CloseSession, Txn::CloseSession { paths: None }),
             (OpCode::Error, Txn::Error { err: -5 }),
         ];
         for (op, txn) in cases {

@@ -7,6 +7,9 @@ use crate::request::path;
 use crate::wire::OpCode;
 use crate::wire::txn::Txn;
 
+/// Header, number of paths and digest, with something to spare.
+const RECORD_OVERHEAD_BYTES: usize = 64;
+
 impl Preparer {
     /// Never fails: who may close a session is not asked, as its server does it when it expires.
     ///
@@ -19,8 +22,16 @@ impl Preparer {
             let (node, parent) = node.zip(parent).expect("an ephemeral, and so its parent, exists");
             self.remove(step, path, &node, parent);
         }
-        let lists = self.config.close_session_lists_paths;
+        let lists = self.config.close_session_lists_paths && self.fits(&paths);
         let paths = lists.then(|| paths.into_iter().map(Cow::Owned).collect());
         (OpCode::CloseSession, Txn::CloseSession { paths })
+    }
+
+    /// Whether a record can list them: a longer one would cost the leader its learners, and each
+    /// leader after it (ZOOKEEPER-4306). Without a list, which Java before 3.6 never wrote, each
+    /// server deletes what the session has in its tree: the same, as nothing follows its end.
+    fn fits(&self, paths: &[String]) -> bool {
+        let bytes: usize = paths.iter().map(|path| size_of::<i32>() + path.len()).sum();
+        bytes + RECORD_OVERHEAD_BYTES <= self.config.record_bytes_max
     }
 }

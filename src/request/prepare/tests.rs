@@ -452,6 +452,59 @@ fn a_session_ends_with_all_it_will_have() {
     assert_eq!(server.tree.ephemeral_count(), 0);
 }
 
+/// ZOOKEEPER-4306: a list that no learner takes would end each leader's term, again and again.
+#[test]
+fn a_session_with_too_many_ephemerals_ends_without_a_list() {
+    let config = PrepareConfig { record_bytes_max: 200, ..PrepareConfig::default() };
+    let mut server = Server::with(config);
+    for count in 1..30 {
+        server.send(create(&format!("/e{count}"), 1));
+        server.apply();
+        if count % 7 == 0 {
+            server.send(Request::CloseSession);
+            let bytes = server.in_flight.last().unwrap().len();
+            assert!(bytes <= 200, "{bytes}");
+            let Txn::CloseSession { paths } = server.last().txn else { panic!("a close") };
+            assert_eq!(paths.is_some(), count < 21, "{count}");
+            server.send(create("/after", 0));
+            server.apply(); // and what was foreseen, the digest too, has come
+            assert_eq!(server.tree.ephemeral_count(), 0);
+            server.send(delete("/after", -1));
+            for count in 1..=count {
+                server.send(create(&format!("/e{count}"), 1));
+            }
+            server.apply();
+        }
+    }
+}
+
+#[test]
+fn a_close_that_lists_nothing_reads_back() {
+    let config = PrepareConfig { close_session_lists_paths: false, ..PrepareConfig::default() };
+    let mut server = Server::with(config);
+    server.send(create("/e", 1));
+    server.send(Request::CloseSession);
+    assert_eq!(server.last().txn, Txn::CloseSession { paths: None });
+    assert_eq!(server.last().digest, None, "Java would take it for a list");
+    server.apply();
+    assert_eq!(server.tree.ephemeral_count(), 0);
+}
+
+#[test]
+fn an_acl_that_stands_for_too_much_is_refused() {
+    let config = PrepareConfig { record_bytes_max: 400, ..PrepareConfig::default() };
+    let mut server = Server::with(config);
+    let known = |name: &str| Identity { scheme: "digest".into(), id: name.into() };
+    server.identities = vec![known(BOB), known("ann:other")];
+    let auth = |perms| Acl { perms, scheme: "auth".into(), id: "".into() };
+    let with = |perms: std::ops::Range<i32>| create_with("/a", perms.map(auth).collect());
+    assert_eq!(server.send(with(1..3)), ErrorCode::InvalidAcl, "two for each of two");
+    let twice = vec![with(1..2), with(1..2)];
+    assert_eq!(server.send(Request::Multi(twice)), ErrorCode::InvalidAcl, "all of it counts");
+    assert_eq!(server.send(with(1..2)), ErrorCode::Ok);
+    server.apply();
+}
+
 #[test]
 fn the_reaper_looks_again() {
     let tree = TreeOptions { extended_types: true, ..TreeOptions::default() };

@@ -37,6 +37,17 @@ pub struct Plan {
     pub think: Micros,
     /// How long faults go on.
     pub chaos: Micros,
+    pub ending: Ending,
+}
+
+/// What is mended behind the last fault, to see that all goes on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ending {
+    Everybody,
+    /// A quorum without one to spare; the others only once it has served all clients.
+    Quorum,
+    /// The same, and a leader that was left by its followers has more in its log than they.
+    Stranded,
 }
 
 impl Plan {
@@ -75,6 +86,7 @@ impl Plan {
             fault_every: Some(*random.pick(&[SECOND / 2, 2 * SECOND, 5 * SECOND, 20 * SECOND])),
             think,
             chaos: seconds * SECOND,
+            ending: *random.pick(&[Ending::Everybody, Ending::Quorum, Ending::Stranded]),
         }
     }
 
@@ -107,6 +119,7 @@ impl Plan {
             fault_every: None,
             think: 20 * MILLI,
             chaos: seconds * SECOND,
+            ending: Ending::Everybody,
         }
     }
 

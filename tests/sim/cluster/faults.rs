@@ -40,6 +40,7 @@ impl Cluster {
             78..86 => self.stall(node),
             86..92 => self.pause(node),
             92..94 => self.wipe_observer(),
+            94..97 => self.cut_back(),
             _ => {
                 let client = self.random.below(self.clients.len());
                 self.break_wire(client);
@@ -74,6 +75,17 @@ impl Cluster {
     /// Two groups that do not hear of each other; or one node alone.
     fn partition(&mut self, node: usize) {
         let bits = if self.random.one_in(2) { 1 << node } else { self.random.next() };
+        self.separate(node, bits);
+        self.plan_mend();
+    }
+
+    /// Nobody hears this node, nor does it hear anybody.
+    pub(super) fn isolate(&mut self, node: usize) {
+        self.separate(node, 1 << node);
+    }
+
+    /// Nodes whose bits differ do not hear of each other.
+    fn separate(&mut self, node: usize, bits: u64) {
         let count = self.nodes.len();
         self.say(node, || format!("partition {:b}", bits & ((1 << count) - 1)));
         for from in 0..count {
@@ -83,7 +95,6 @@ impl Cluster {
                 }
             }
         }
-        self.plan_mend();
     }
 
     /// A node is not heard any more by another, or by any, and hears them; or the other way.
@@ -168,17 +179,5 @@ impl Cluster {
         self.crash(node);
         self.say(node, || "loses its disk".to_owned());
         self.nodes[node].disk = Disk::new();
-    }
-
-    /// No more faults, and all that is left of them is mended.
-    pub(super) fn make_peace(&mut self) {
-        self.is_chaos = false;
-        self.on_mend(Fault::Partition);
-        for node in 0..self.nodes.len() {
-            let it = &mut self.nodes[node];
-            it.crash_in = None;
-            let life = it.life;
-            self.queue.plan_in(MILLI, Event::Start(node, life));
-        }
     }
 }

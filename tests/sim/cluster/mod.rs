@@ -8,6 +8,7 @@ mod outputs;
 mod requests;
 mod serve;
 mod storage;
+mod stories;
 mod watches;
 
 use std::collections::VecDeque;
@@ -26,6 +27,7 @@ use crate::random::Random;
 use crate::trace::Trace;
 use crate::workload::{Ask, Client, Tell};
 use faults::Fault;
+use stories::Cues;
 
 /// How often what waits for a paused process is looked at: all of it at once, so that nothing
 /// overtakes anything.
@@ -113,6 +115,7 @@ pub struct Cluster {
     is_busy: bool,
     spare: Vec<Output>,
     record: Vec<u8>,
+    cues: Cues,
     /// Faults happen.
     is_chaos: bool,
     /// Clients ask for nothing new.
@@ -157,6 +160,7 @@ impl Cluster {
             is_busy: false,
             spare: Vec::new(),
             record: Vec::new(),
+            cues: Cues::default(),
             is_chaos: plan.fault_every.is_some(),
             is_over: false,
             faults: 0,
@@ -193,7 +197,7 @@ impl Cluster {
         }
         self.plan_fault();
         self.run_until(self.plan.chaos);
-        self.make_peace();
+        self.play_ending();
         self.expect_progress();
         self.settle();
         Report {

@@ -44,6 +44,9 @@ impl Cluster {
         if let Some(server) = &self.nodes[node].server {
             Checker::check_owners(node, &server.tree);
         }
+        if is_leading {
+            self.on_dawn();
+        }
     }
 
     /// The role has ended: nobody is served, and what was awaited will not come.

@@ -104,6 +104,14 @@ impl Cluster {
 
     /// The process ends in the midst of what it does.
     pub(super) fn crash(&mut self, node: usize) {
+        if self.nodes[node].server.is_some() {
+            self.fall(node);
+            self.plan_start(node);
+        }
+    }
+
+    /// The process ends, and nothing starts it again.
+    pub(super) fn fall(&mut self, node: usize) {
         let is_machine = self.random.one_in(2);
         let Some(server) = self.nodes[node].server.take() else { return };
         self.say(node, || format!("crashes{}", if is_machine { " with its machine" } else { "" }));
@@ -125,7 +133,6 @@ impl Cluster {
             }
         }
         self.cut_clients_of(node, life);
-        self.plan_start(node);
     }
 
     /// What was being done to the disk is done in part.
@@ -178,6 +185,7 @@ impl Cluster {
         server.tree = recovered.tree;
         server.place = recovered.place;
         server.image = None;
+        self.on_cut(node);
         self.feed(node, Input::Rebuilt { last });
     }
 

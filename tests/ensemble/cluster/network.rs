@@ -8,6 +8,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::support::process::free_port;
 
@@ -16,6 +17,9 @@ const NOWHERE: &str = "02:00:00:00:de:ad";
 
 /// Where `ip netns exec` looks for files to put over those of `/etc`.
 const HOSTS: &str = "/etc/netns";
+
+/// How many networks this process has made.
+static MADE: AtomicU32 = AtomicU32::new(0);
 
 /// The addresses of one server.
 #[derive(Clone, Debug)]
@@ -119,40 +123,34 @@ impl Network {
 
 impl Spaces {
     fn new(count: usize) -> Result<Self, String> {
-        sweep();
         let me = std::process::id();
-        let (tag, subnet) = (format!("rk{me}"), [198, 18, 0]);
-        let mut spaces = Self { tag, subnet, count, cut: vec![], stem: None };
-        let taken = spaces.make_bridge(me)?;
-        spaces.subnet = taken;
-        for at in 0..count {
-            spaces.join(at)?;
+        // the kernel takes a namespace down some time after `ip netns del` has returned, and its
+        // names and addresses until then: no two networks of a process share any
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        if number == 0 {
+            sweep(me);
         }
+        let tag = format!("rk{me}n{number}");
+        let [_, high, low, _] =
+            me.wrapping_mul(0x9e37_79b9).wrapping_add(number << 8).to_be_bytes();
+        let subnet = [198, 18 + (high & 1), low];
+        let spaces = Self { tag, subnet, count, cut: vec![], stem: None };
+        spaces.make_bridge()?;
+        (0..count).try_for_each(|at| spaces.join(at))?;
         Ok(spaces)
     }
 
-    /// The bridge, with this machine on it; a subnet that nobody has.
-    fn make_bridge(&mut self, seed: u32) -> Result<[u8; 3], String> {
-        for letter in 'a'..='z' {
-            self.tag = format!("rk{seed}{letter}");
-            if !Path::new("/sys/class/net").join(&self.tag).exists() {
-                break;
-            }
-        }
-        let bridge = &self.tag;
+    /// The bridge, with this machine on it.
+    fn make_bridge(&self) -> Result<(), String> {
+        let (bridge, [a, b, c]) = (&self.tag, self.subnet);
         ip(&format!("link add {bridge} type bridge"))?;
-        let [_, high, low, _] = seed.wrapping_mul(0x9e37_79b9).to_be_bytes();
-        let letter = self.tag.as_bytes().last().copied().unwrap_or(0);
-        let subnet = [198, 18 + (high & 1), low.wrapping_add(letter)];
-        let [a, b, c] = subnet;
         ip(&format!("addr add {a}.{b}.{c}.254/24 dev {bridge}"))?;
-        ip(&format!("link set {bridge} up"))?;
-        Ok(subnet)
+        ip(&format!("link set {bridge} up"))
     }
 
     fn join(&self, at: usize) -> Result<(), String> {
         let (bridge, space, address) = (&self.tag, self.name(at), self.address(at));
-        let port = format!("{bridge}{at}");
+        let port = self.port(at);
         ip(&format!("netns add {space}"))?;
         ip(&format!("link add {port} type veth peer name eth0 netns {space}"))?;
         ip(&format!("link set {port} master {bridge} up"))?;
@@ -163,6 +161,11 @@ impl Spaces {
 
     fn name(&self, at: usize) -> String {
         format!("{}-{}", self.tag, at + 1)
+    }
+
+    /// The end on the bridge of the server's link.
+    fn port(&self, at: usize) -> String {
+        format!("{}p{at}", self.tag)
     }
 
     fn address(&self, at: usize) -> Ipv4Addr {
@@ -208,6 +211,8 @@ impl Spaces {
 impl Drop for Spaces {
     fn drop(&mut self) {
         for at in 0..self.count {
+            // its other end goes with it at once; left to the namespace, both would go later
+            let _ = ip(&format!("link del {}", self.port(at)));
             let _ = ip(&format!("netns del {}", self.name(at)));
             let _ = std::fs::remove_dir_all(Path::new(HOSTS).join(self.name(at)));
         }
@@ -215,12 +220,14 @@ impl Drop for Spaces {
     }
 }
 
-/// Takes away what a test left that was killed: names hold the pid of who made them.
-fn sweep() {
+/// Takes away what a test left that was killed: names hold the pid of who made them, which may be
+/// that of this process, `me`, that has made nothing yet.
+fn sweep(me: u32) {
     let alive = |name: &str| {
         let digits = name.strip_prefix("rk").unwrap_or("");
         let digits: String = digits.chars().take_while(char::is_ascii_digit).collect();
-        digits.is_empty() || Path::new("/proc").join(digits).exists()
+        let other = digits != me.to_string();
+        digits.is_empty() || other && Path::new("/proc").join(digits).exists()
     };
     for entry in std::fs::read_dir(HOSTS).into_iter().flatten().flatten() {
         if !alive(&entry.file_name().to_string_lossy()) {

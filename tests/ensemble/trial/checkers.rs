@@ -1,5 +1,5 @@
 //! `--checkers`: the checkers themselves, on trees made by hand. Each kind of damage that the
-//! rounds look for must be found.
+//! rounds look for must be found. And the network of the rounds: made, dropped and made again.
 
 use std::path::Path;
 
@@ -15,6 +15,8 @@ const ROOT: &str = "/r/0";
 /// Acknowledged and sent on the first connection, acknowledged on the second.
 const FIRST: (u64, u64) = (60, 70);
 const SECOND: u64 = 40;
+/// Made at once after one another.
+const NETWORKS: usize = 5;
 
 /// What is done to a tree that is right, and a word of the complaint that must follow.
 type Damage = (&'static str, fn(&mut Tree, &Sequence));
@@ -48,7 +50,10 @@ const DAMAGES: &[Damage] = &[
 ];
 
 /// The trial.
-pub fn checkers(_: &Options, _: &Path) -> Result<String, String> {
+pub fn checkers(options: &Options, _: &Path) -> Result<String, String> {
+    for _ in 0..NETWORKS {
+        crate::network(options, 3).map_err(|why| format!("a network after another: {why}"))?;
+    }
     let sequence = Sequence::new(ROOT.to_owned(), 7);
     let (acknowledged, sent) = FIRST;
     let mut ledger = Ledger::new(sequence.clone());

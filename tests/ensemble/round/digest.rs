@@ -1,24 +1,39 @@
 //! No node may have found its tree's digest to differ from the one in a txn.
 //!
-//! COMPAT: a Java leader under load sends a fuzzy snapshot: it holds txns newer than its zxid, and
-//! the learner that replays them meanwhile counts mismatches until it is through. Seen in all-Java
-//! ensembles. They are let pass if, and only if, the snapshot can have come from a Java server and
-//! the txns lie before the learner's own snapshot at the end of that sync.
+//! COMPAT: two things are let pass, both of Java alone, seen in all-Java ensembles.
+//! A Java leader under load sends a fuzzy snapshot: it holds txns newer than its zxid, and the
+//! learner that replays them meanwhile counts mismatches until it is through. They are let pass if,
+//! and only if, the snapshot can have come from a Java server and the txns lie before the learner's
+//! own snapshot at the end of that sync.
+//! ZOOKEEPER-4394: a follower of 3.8.0 that joins a Java leader under load may end its sync by a
+//! null pointer, with txns logged that it never applied. What it counts from then on, up to its
+//! next snapshot from a leader, is let pass.
 
-use crate::cluster::{Cluster, Node};
+use crate::cluster::{Cluster, Node, Program};
 
 /// What is said when a txn made another tree than its author's, in lower case.
 const MISMATCH: &str = "digests are not matching";
 const SNAP_BEGINS: &str = "Getting a snapshot from leader 0x";
 const SNAP_ENDS: &str = "Snapshotting: 0x";
+const CONNECTED: &str = "Successfully connected to leader, using address: ";
+/// The exception of ZOOKEEPER-4394 and the frame on top of its stack.
+const NULL_POINTER: &str = "java.lang.NullPointerException: Cannot read field \"hdr\"";
+const IN_SYNC: &str = "\tat org.apache.zookeeper.server.quorum.Learner.syncWithLeader(";
+
+/// What a node's log is judged by.
+struct Peers {
+    /// Its snapshots can be fuzzy: another node is Java.
+    by_java: bool,
+    /// The quorum addresses under which ZOOKEEPER-4394 can hit it: none unless it is a 3.8.0.
+    harmful: Vec<String>,
+}
 
 /// Checks the counters and the logs of all nodes.
 pub fn no_mismatch(cluster: &Cluster) -> Result<(), String> {
-    let java = cluster.nodes.iter().filter(|node| node.kind.program.is_java()).count();
     for node in &cluster.nodes {
-        let by_java = java > usize::from(node.kind.program.is_java());
         let text = node.server.log();
-        let excused = is_excused(&text, by_java).map_err(|line| told(node, &line))?;
+        let peers = Peers::of(node, cluster);
+        let excused = is_excused(&text, &peers).map_err(|line| told(node, &line))?;
         let count = node.metric("zk_digest_mismatches_count");
         if count != Some(0) && !(excused && count.is_some()) {
             return Err(told(node, &format!("digest_mismatches_count is {count:?}")));
@@ -27,16 +42,49 @@ pub fn no_mismatch(cluster: &Cluster) -> Result<(), String> {
     Ok(())
 }
 
+impl Peers {
+    fn of(node: &Node, cluster: &Cluster) -> Self {
+        let java = |peer: &&Node| peer.id != node.id && peer.kind.program.is_java();
+        let java: Vec<_> = cluster.nodes.iter().filter(java).map(|peer| &peer.place).collect();
+        let is_38 = node.kind.program == Program::Java38;
+        let addresses = java.iter().map(|at| format!("{}:{}", at.client.ip(), at.quorum_port));
+        let harmful = addresses.filter(|_| is_38).collect();
+        Self { by_java: !java.is_empty(), harmful }
+    }
+}
+
 fn told(node: &Node, what: &str) -> String {
     format!("DIGEST MISMATCH: {}: {what}", node.label())
 }
 
-/// Whether there are mismatches and all of them are those of fuzzy snapshots; else the first line
-/// that is not.
-fn is_excused(log: &str, by_java: bool) -> Result<bool, String> {
-    // how far the learner was at the end of each sync that began with a snapshot
+/// Whether there are mismatches and all of them are let pass; else the first line that is not.
+fn is_excused(log: &str, peers: &Peers) -> Result<bool, String> {
+    let ends = ends_of_snapshots(log);
+    let (mut leader, mut above, mut harmed) = ("", "", false);
+    let (mut syncs, mut found) = (0, false);
+    for line in log.lines() {
+        if line.contains(SNAP_BEGINS) {
+            (syncs, harmed) = (syncs + 1, false);
+        } else if let Some((_, address)) = line.split_once(CONNECTED) {
+            leader = address.rsplit('/').next().unwrap_or(address);
+        } else if line.starts_with(IN_SYNC) && above.starts_with(NULL_POINTER) {
+            harmed |= peers.harmful.iter().any(|address| address == leader);
+        } else if line.to_lowercase().contains(MISMATCH) {
+            let inside = |zxid: i64| syncs > 0 && zxid <= ends[syncs - 1];
+            let is_fuzzy = peers.by_java && zxid_of(line).is_some_and(inside);
+            if !is_fuzzy && !harmed {
+                return Err(line.to_owned());
+            }
+            found = true;
+        }
+        above = line;
+    }
+    Ok(found)
+}
+
+/// How far the learner was at the end of each sync that began with a snapshot.
+fn ends_of_snapshots(log: &str) -> Vec<i64> {
     let mut ends: Vec<i64> = Vec::new();
-    let mut mismatches = Vec::new();
     for line in log.lines() {
         if line.contains(SNAP_BEGINS) {
             ends.push(i64::MAX);
@@ -44,17 +92,9 @@ fn is_excused(log: &str, by_java: bool) -> Result<bool, String> {
             && let Some(end) = ends.last_mut()
         {
             *end = zxid.min(*end);
-        } else if line.to_lowercase().contains(MISMATCH) {
-            mismatches.push((line, ends.len()));
         }
     }
-    for (line, syncs) in &mismatches {
-        let inside = |zxid: i64| *syncs > 0 && zxid <= ends[syncs - 1];
-        if !by_java || !zxid_of(line).is_some_and(inside) {
-            return Err((*line).to_owned());
-        }
-    }
-    Ok(!mismatches.is_empty())
+    ends
 }
 
 /// The last number of Java's line. Ours ends otherwise: nothing of ours is let pass.
@@ -74,15 +114,30 @@ pub fn check_itself() -> Result<(), String> {
     let inside = "WARN Message:Digests are not matching. Value is Zxid. Value:4294967314\n";
     let behind = "WARN [9 times] Message: Digests are not matching. Last value:4294967999\n";
     let end = "INFO Snapshotting: 0x100000020 to /x/snapshot.100000020\n";
+    let joined = format!("INFO {CONNECTED}slave-02/198.18.0.2:2888\n");
+    let ours = format!("INFO {CONNECTED}/198.18.0.1:2888\n");
+    let null = format!("{NULL_POINTER} because \"pif\" is null\n");
+    let crash = format!("{null}{IN_SYNC}Learner.java:655)\n");
+    let other = format!("{null}\tat org.apache.zookeeper.server.DataTree.x(DataTree.java:1)\n");
+    let [none, java, is_38] = [(false, ""), (true, ""), (true, "198.18.0.2:2888")];
     let cases = [
-        (String::new(), true, Ok(false)),
-        (format!("{snap}{inside}{end}"), true, Ok(true)),
-        (format!("{snap}{inside}{end}"), false, Err(())),
-        (format!("{inside}{snap}{end}"), true, Err(())),
-        (format!("{snap}{end}{behind}"), true, Err(())),
+        (String::new(), java, Ok(false)),
+        (format!("{snap}{inside}{end}"), java, Ok(true)),
+        (format!("{snap}{inside}{end}"), none, Err(())),
+        (format!("{inside}{snap}{end}"), java, Err(())),
+        (format!("{snap}{end}{behind}"), java, Err(())),
+        (format!("{joined}{crash}"), is_38, Ok(false)),
+        (format!("{joined}{crash}{joined}{behind}"), is_38, Ok(true)),
+        (format!("{joined}{crash}{behind}"), java, Err(())),
+        (format!("{ours}{crash}{joined}{behind}"), is_38, Err(())),
+        (format!("{joined}{behind}{crash}"), is_38, Err(())),
+        (format!("{joined}{other}{behind}"), is_38, Err(())),
+        (format!("{joined}{behind}"), is_38, Err(())),
+        (format!("{joined}{crash}{snap}{end}{behind}"), is_38, Err(())),
     ];
-    for (log, by_java, expected) in cases {
-        let found = is_excused(&log, by_java).map_err(|_| ());
+    for (log, (by_java, harmful), expected) in cases {
+        let harmful = Some(harmful.to_owned()).into_iter().filter(|it| !it.is_empty()).collect();
+        let found = is_excused(&log, &Peers { by_java, harmful }).map_err(|_| ());
         if found != expected {
             return Err(format!("{found:?}, not {expected:?}, for {log}"));
         }

@@ -19,6 +19,7 @@ pub const CASES: &[Case<Context>] = &[
     ("bytes behind a record are ignored", trailing_bytes),
     ("a TTL without a TTL mode is refused", ttl_without_mode),
     ("odd paths", odd_paths),
+    ("auth and sasl that cannot be decoded end the connection", broken_credentials),
 ];
 
 fn ask(client: &mut Client, op: i32, body: &[u8]) -> Reply {
@@ -219,4 +220,33 @@ fn odd_paths(context: &mut Context) {
     assert_eq!(ask(&mut client, 1, &body).header.err, BAD_ARGUMENTS, "not UTF-8");
     let long = format!("/{}", "x".repeat(500_000));
     client.create(&long, b"", 0);
+}
+
+/// COMPAT: Java reads these where it reads the frame, so what is wrong with them is fatal; a null
+/// token too, of which it asks the length.
+fn broken_credentials(context: &mut Context) {
+    const AUTH: i32 = 100;
+    const SASL: i32 = 102;
+    let broken: [(i32, &[u8]); 7] = [
+        (SASL, b""),
+        (SASL, b"\0\0\0\x05ab"),
+        (SASL, b"\xff\xff\xff\xfe"),
+        (SASL, b"\xff\xff\xff\xff"),
+        (AUTH, b""),
+        (AUTH, b"\0\0\0\0"),
+        (AUTH, b"\0\0\0\0\0\0\0\x06digest"),
+    ];
+    for (op, body) in broken {
+        let mut client = Client::connect(context.server.address).unwrap();
+        let mut out = Vec::new();
+        append_raw(&mut out, 1, op, |w| w.bytes(body));
+        client.connection.send(&out).unwrap();
+        let reply = client.reply().unwrap();
+        assert!(reply.is_none(), "opcode {op} {body:?} is answered: {reply:?}");
+    }
+    let mut client = Client::connect(context.server.address).unwrap();
+    for body in [b"\0\0\0\0".as_slice(), b"\0\0\0\x05token"] {
+        let reply = ask(&mut client, SASL, body);
+        assert_eq!((reply.header.err, &reply.body[..]), (0, &b"\xff\xff\xff\xff"[..]));
+    }
 }

@@ -98,6 +98,8 @@ impl Desk<'_> {
                 self.recorder.packets_received(1);
                 match Request::decode(op, &mut r) {
                     Ok(request) => self.answer(header.xid, &request, bytes),
+                    // COMPAT: Java reads these where it reads the frame (`processPacket`)
+                    Err(error) if lane == Lane::Aside => Verdict::Reject(error.to_string()),
                     Err(error) => self.undecodable(header.xid, op, error, bytes),
                 }
             }
@@ -199,7 +201,9 @@ impl Desk<'_> {
             Request::Auth { scheme, auth } => {
                 self.authenticate(xid, scheme.as_deref(), *auth, bytes)
             }
-            Request::Sasl { .. } => {
+            // COMPAT: it asks for the token's length (`processSasl`)
+            Request::Sasl { token: None } => Verdict::Reject("a null SASL token".into()),
+            Request::Sasl { token: Some(_) } => {
                 // COMPAT: without SASL configured, success and a null token (`processSasl`).
                 response::reply(self.replies, xid, Zxid::ZERO, |out| {
                     Response::Token(None).encode(&mut Writer::new(out));

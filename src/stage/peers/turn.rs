@@ -155,6 +155,7 @@ impl Peers {
     fn on_outcome(&mut self, outcome: Outcome, reactor: &mut Reactor, out: &mut Vec<PeerEvent>) {
         match outcome {
             Outcome::Won { purpose: Purpose::Leader(leader), connection, target } => {
+                self.log.forget(leader);
                 let link = self.links.add_leader(connection, target.at);
                 out.push(PeerEvent::LeaderUp { link, leader });
             }
@@ -168,6 +169,13 @@ impl Peers {
                 } else {
                     list.join(", ")
                 };
+                let doubted = attempts.into_iter().map(|attempt| {
+                    let target = attempt.target.as_ref();
+                    let hint = target.and_then(|at| self.atlas.suspicion_of_leader(leader, at));
+                    (attempt, hint)
+                });
+                let attempts = doubted.collect();
+                self.elections.remarks.push(Remark::NoLeader { leader, attempts });
                 out.push(PeerEvent::LeaderUnreachable { leader, why });
             }
             Outcome::Lost { purpose: Purpose::Election(to), attempts } => {

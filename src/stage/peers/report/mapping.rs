@@ -80,17 +80,23 @@ impl Atlas {
         to: ServerId,
         target: &Target,
     ) -> Option<String> {
-        let what = self.what_is_wrong(to, target)?;
-        let (host, at) = (&target.name.host, target.at);
-        Some(if host.parse::<IpAddr>().is_ok() {
-            format!("{at} {what}: check server.{to} in this server's configuration")
-        } else {
-            format!(
-                "{} resolves to {at} here, which {what}: check {host} in the hosts file or DNS of \
-                 this server, and server.{to} in its configuration",
-                target.name
-            )
-        })
+        self.what_is_wrong(to, target).map(|what| advice(to, target, &what))
+    }
+
+    /// The same of the leader's quorum port: of that port no server says anything, so what it says
+    /// of its election port is held against the address alone.
+    pub(in crate::stage::peers) fn suspicion_of_leader(
+        &self,
+        to: ServerId,
+        target: &Target,
+    ) -> Option<String> {
+        let claims = self.claimed.get(&to)?;
+        let own_words = literals(claims).next()?.ip();
+        if literals(claims).any(|claim| claim.ip() == target.at.ip()) {
+            return None;
+        }
+        let what = format!("is not at {own_words}, where server {to} says that it listens");
+        Some(advice(to, target, &what))
     }
 
     /// Whether somebody else is to be met there.
@@ -153,6 +159,19 @@ impl Atlas {
         let others = others.flat_map(|(_, resolved)| resolved.iter().copied());
         others.chain(self.own.iter().copied().filter(|own| !own.ip().is_unspecified()))
     }
+}
+
+/// What to do about an address that is wrong.
+fn advice(to: ServerId, target: &Target, what: &str) -> String {
+    let (host, at) = (&target.name.host, target.at);
+    if host.parse::<IpAddr>().is_ok() {
+        return format!("{at} {what}: check server.{to} in this server's configuration");
+    }
+    format!(
+        "{} resolves to {at} here, which {what}: check {host} in the hosts file or DNS of this \
+         server, and server.{to} in its configuration",
+        target.name
+    )
 }
 
 fn literals(claims: &[PeerAddress]) -> impl Iterator<Item = SocketAddr> {
@@ -241,6 +260,22 @@ mod tests {
         atlas.claimed.insert(TWO, says("10.0.0.2:3888"));
         let better = atlas.suspicion(TWO, &wrong).unwrap();
         assert!(better.contains("is not 10.0.0.2:3888, where server 2 says"), "{better}");
+    }
+
+    #[test]
+    fn a_leader_that_says_it_is_elsewhere() {
+        let mut atlas = atlas();
+        let wrong = target("slave-02", "202.106.199.35:2888", false);
+        assert_eq!(atlas.suspicion_of_leader(TWO, &wrong), None, "it has said nothing");
+        atlas.claimed.insert(TWO, says("10.0.0.2:3888"));
+        assert_eq!(
+            atlas.suspicion_of_leader(TWO, &wrong).unwrap(),
+            "slave-02:2888 resolves to 202.106.199.35:2888 here, which is not at 10.0.0.2, where \
+             server 2 says that it listens: check slave-02 in the hosts file or DNS of this \
+             server, and server.2 in its configuration"
+        );
+        let right = target("slave-02", "10.0.0.2:2888", false);
+        assert_eq!(atlas.suspicion_of_leader(TWO, &right), None);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(super) use remark::Remark;
 enum About {
     /// A member cannot be reached.
     Channel(ServerId),
+    /// A member leads and cannot be reached.
+    Leader(ServerId),
     /// A member's connection broke.
     Broken(ServerId),
     /// What a member's name resolves to.
@@ -44,7 +46,11 @@ impl About {
     /// Whether it goes on for hours; the others come in floods.
     fn lasts(self) -> bool {
         match self {
-            Self::Channel(_) | Self::Broken(_) | Self::Mapping(_) | Self::Silence(_) => true,
+            Self::Channel(_)
+            | Self::Leader(_)
+            | Self::Broken(_)
+            | Self::Mapping(_)
+            | Self::Silence(_) => true,
             Self::Twin(_)
             | Self::OwnId
             | Self::Request
@@ -60,6 +66,7 @@ impl About {
     fn among(self, members: &BTreeSet<ServerId>) -> Self {
         match self {
             Self::Channel(of)
+            | Self::Leader(of)
             | Self::Broken(of)
             | Self::Mapping(of)
             | Self::Silence(of)
@@ -69,6 +76,7 @@ impl About {
                 Self::Stranger
             }
             Self::Channel(_)
+            | Self::Leader(_)
             | Self::Broken(_)
             | Self::Mapping(_)
             | Self::Silence(_)
@@ -118,7 +126,7 @@ impl Log {
 
     /// A member is connected: the next trouble with it is said at once.
     pub(super) fn forget(&mut self, member: ServerId) {
-        for about in [About::Channel(member), About::Silence(member)] {
+        for about in [About::Channel(member), About::Leader(member), About::Silence(member)] {
             self.last.remove(&about);
         }
     }

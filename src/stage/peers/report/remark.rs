@@ -16,6 +16,8 @@ pub(in crate::stage::peers) enum Remark {
     Request { peer: SocketAddr },
     /// A member cannot be reached at any of its addresses; what is odd about each of them.
     NoChannel { to: ServerId, attempts: Vec<(Attempt, Option<String>)> },
+    /// The same of the leader and its quorum port.
+    NoLeader { leader: ServerId, attempts: Vec<(Attempt, Option<String>)> },
     /// A member is to be reached that is none.
     NoMember { to: ServerId },
     /// A member's name leads somewhere odd.
@@ -49,6 +51,7 @@ impl Remark {
         match self {
             Self::Request { .. } => About::Request,
             Self::NoChannel { to, .. } | Self::NoMember { to } => About::Channel(*to),
+            Self::NoLeader { leader, .. } => About::Leader(*leader),
             Self::Mapping { to, .. } | Self::InVain { me: to, .. } => About::Mapping(*to),
             Self::NoCallBack { to, .. } => About::Silence(*to),
             Self::Broken { to, .. } => About::Broken(*to),
@@ -69,6 +72,7 @@ impl Remark {
             Self::Broken { .. } => String::new(),
             Self::Request { .. }
             | Self::NoChannel { .. }
+            | Self::NoLeader { .. }
             | Self::NoMember { .. }
             | Self::Mapping { .. }
             | Self::Twin { .. }
@@ -88,6 +92,7 @@ impl Remark {
         match self {
             Self::Request { .. } | Self::Bound { .. } => true,
             Self::NoChannel { .. }
+            | Self::NoLeader { .. }
             | Self::NoMember { .. }
             | Self::Mapping { .. }
             | Self::NoCallBack { .. }
@@ -119,12 +124,16 @@ impl fmt::Display for Remark {
             Self::Request { peer } => write!(f, "Received connection request from /{peer}"),
             Self::NoChannel { to, attempts } => {
                 write!(f, "Cannot open channel to {to}")?;
-                for (number, (attempt, hint)) in attempts.iter().enumerate() {
-                    let at = if number == 0 { " at election address" } else { ", nor at" };
-                    write!(f, "{at} {attempt}")?;
-                    hint.iter().try_for_each(|hint| write!(f, " ({hint})"))?;
-                }
-                Ok(())
+                list(f, " at election address", attempts)
+            }
+            Self::NoLeader { leader, attempts } if attempts.is_empty() => write!(
+                f,
+                "Unexpected exception, server {leader} leads and is not in this server's \
+                 configuration"
+            ),
+            Self::NoLeader { leader, attempts } => {
+                write!(f, "Unexpected exception, cannot connect to the leader, {leader},")?;
+                list(f, " at quorum address", attempts)
             }
             Self::NoMember { to } => write!(
                 f,
@@ -176,4 +185,18 @@ impl fmt::Display for Remark {
             }
         }
     }
+}
+
+/// Each address that was tried, how it failed, and what is odd about it.
+fn list(
+    f: &mut fmt::Formatter<'_>,
+    first: &str,
+    attempts: &[(Attempt, Option<String>)],
+) -> fmt::Result {
+    for (number, (attempt, hint)) in attempts.iter().enumerate() {
+        let at = if number == 0 { first } else { ", nor at" };
+        write!(f, "{at} {attempt}")?;
+        hint.iter().try_for_each(|hint| write!(f, " ({hint})"))?;
+    }
+    Ok(())
 }

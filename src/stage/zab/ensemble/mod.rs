@@ -334,7 +334,8 @@ impl ZabStage {
                 Input::LeaderUp(link)
             }
             PeerEvent::LeaderUnreachable { leader, why } => {
-                tracing::warn!("Unexpected exception, leader {leader} cannot be reached: {why}");
+                // the log is told by `stage/peers`, at its pace
+                tracing::debug!("leader {leader} cannot be reached: {why}");
                 Input::LeaderUnreachable
             }
             PeerEvent::Packet { link, packet } => {

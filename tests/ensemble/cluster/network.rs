@@ -5,6 +5,7 @@
 //! vanish and no connection is told, as with a dead switch. Clients come in over the bridge and
 //! are never cut off. It needs root and `ip`. `Loopback`: 127.0.0.1 and free ports; no cuts.
 
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
@@ -99,6 +100,14 @@ impl Network {
         }
     }
 
+    /// The hosts file of `at` is right, but for the one address that is `wrong`, if any.
+    pub fn map_hosts(&self, at: usize, wrong: Option<(usize, Ipv4Addr)>) -> Result<(), String> {
+        match self {
+            Self::Loopback => Err("hosts of a loopback network have no names".to_owned()),
+            Self::Spaces(spaces) => spaces.write_hosts(at, wrong).map_err(|err| err.to_string()),
+        }
+    }
+
     /// Nothing sent by `from` reaches `to` any more.
     pub fn cut(&mut self, from: usize, to: usize) -> Result<(), String> {
         match self {
@@ -180,17 +189,22 @@ impl Spaces {
         }
     }
 
-    /// `ip netns exec` puts this file over `/etc/hosts`.
     fn name_hosts(&mut self, stem: &str) -> std::io::Result<()> {
         self.stem = Some(stem.to_owned());
-        let lines = (0..self.count).map(|at| format!("{} {}\n", self.address(at), self.host(at)));
-        let text = format!("127.0.0.1 localhost\n{}", lines.collect::<String>());
-        for at in 0..self.count {
-            let folder = Path::new(HOSTS).join(self.name(at));
-            std::fs::create_dir_all(&folder)?;
-            std::fs::write(folder.join("hosts"), &text)?;
+        (0..self.count).try_for_each(|at| self.write_hosts(at, None))
+    }
+
+    /// `ip netns exec` puts this file over `/etc/hosts`, where a server that runs sees it change.
+    fn write_hosts(&self, at: usize, wrong: Option<(usize, Ipv4Addr)>) -> std::io::Result<()> {
+        let mut text = "127.0.0.1 localhost\n".to_owned();
+        for other in 0..self.count {
+            let right = self.address(other);
+            let address = wrong.filter(|(whose, _)| *whose == other).map_or(right, |(_, at)| at);
+            writeln!(text, "{address} {}", self.host(other)).expect("a string takes it");
         }
-        Ok(())
+        let folder = Path::new(HOSTS).join(self.name(at));
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join("hosts"), &text)
     }
 
     fn cut(&mut self, from: usize, to: usize) -> Result<(), String> {

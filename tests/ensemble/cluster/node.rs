@@ -51,6 +51,18 @@ impl Program {
     }
 }
 
+impl Role {
+    /// What stands behind `Mode:`, as `srvr` and `status` print it.
+    pub fn told(text: &str) -> Option<Self> {
+        match text.lines().find_map(|line| line.strip_prefix("Mode: "))? {
+            "leader" => Some(Self::Leader),
+            "follower" => Some(Self::Follower),
+            "observer" => Some(Self::Observer),
+            _ => None,
+        }
+    }
+}
+
 impl Kind {
     /// `R,R,J39o` and the like.
     pub fn parse_list(text: &str) -> Result<Vec<Self>, String> {
@@ -119,12 +131,7 @@ impl Node {
             return None;
         }
         let text = self.server.word_within("srvr", WORD_PATIENCE).ok()?;
-        match text.lines().find_map(|line| line.strip_prefix("Mode: "))? {
-            "leader" => Some(Role::Leader),
-            "follower" => Some(Role::Follower),
-            "observer" => Some(Role::Observer),
-            _ => None,
-        }
+        Role::told(&text)
     }
 
     /// A number that `mntr` tells.

@@ -3,5 +3,7 @@
 pub mod checkers;
 pub mod churn;
 pub mod hostile;
+pub mod mapping;
+pub mod operator;
 pub mod roll;
 pub mod walkthrough;

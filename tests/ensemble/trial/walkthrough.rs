@@ -1,21 +1,23 @@
 //! `--walkthrough`: what somebody who sets up three servers by the book does, and what he sees.
 //!
-//! Three machines with names, the same configuration on each, started in the order 1, 2, 3. The
-//! same must hold for Java (`--servers J39,J39,J39`), or the test asks for too much.
+//! Three machines with names, the same configuration on each, started in the order 1, 2, 3 with
+//! `zkserver start`, asked with `zkserver status`, stopped with `zkserver stop`. Then with a wrong
+//! hosts file. Then the leader dies under load. The same must hold for Java
+//! (`--servers J39,J39,J39`), or the test asks for too much.
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use crate::cluster::node::said;
 use crate::cluster::{Cluster, Role};
 use crate::load::Load;
 use crate::options::Options;
 use crate::round::compare;
-use crate::support::{Random, wait_for, wait_for_every};
+use crate::support::{Random, wait_for};
+use crate::trial::mapping::wrong_mapping;
+use crate::trial::operator::{Operator, PATIENCE};
 
 const SETTINGS: &[&str] = &["tickTime=2000", "initLimit=5", "syncLimit=2"];
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What the log of node 1 tells, in this order: of each line one of its forms, in any case.
 const STORY: &[&[&str]] = &[
@@ -51,36 +53,36 @@ pub fn walkthrough(options: &Options, dir: &Path) -> Result<String, String> {
     let mut network = crate::network(options, kinds.len())?;
     network.name_hosts("slave-")?;
     let mut cluster = Cluster::prepare(&kinds, network, SETTINGS, dir)?;
-    start_in_order(&mut cluster)?;
-    let story = story_of_node_1(&cluster)?;
-    for at in 0..cluster.nodes.len() {
-        connects(&cluster, at, "zkCli.sh", zk_cli)?;
-        connects(&cluster, at, "kazoo", kazoo)?;
-    }
-    println!("  zkCli.sh and kazoo connect to each; node 1's log tells {story} of the story");
+    let named = by_the_book(&mut Operator { cluster: &mut cluster })?;
+    println!("  a wrong hosts file is named: {named}");
+    cluster.start()?;
     let lost = leader_dies_under_load(&mut cluster)?;
     Ok(format!("modes follower, leader, follower; {lost}"))
 }
 
+/// Everything that an operator does and sees.
+fn by_the_book(operator: &mut Operator<'_>) -> Result<String, String> {
+    start_in_order(operator)?;
+    let story = story_of_node_1(operator.cluster)?;
+    for at in 0..operator.cluster.nodes.len() {
+        connects(operator.cluster, at, "zkCli.sh", zk_cli)?;
+        connects(operator.cluster, at, "kazoo", kazoo)?;
+    }
+    println!("  zkCli.sh and kazoo connect to each; node 1's log tells {story} of the story");
+    (0..operator.cluster.nodes.len()).try_for_each(|at| operator.stop(at))?;
+    let named = wrong_mapping(operator)?;
+    (0..2).try_for_each(|at| operator.stop(at))?;
+    Ok(named)
+}
+
 /// Node 1 alone finds nobody; with 2 there is a quorum, which 2 leads; 3 joins it.
-fn start_in_order(cluster: &mut Cluster) -> Result<(), String> {
-    cluster.spawn(0)?;
-    let alone = &cluster.nodes[0];
-    let waited = wait_for_every(Duration::from_millis(50), PATIENCE, || {
-        alone.server.log().to_lowercase().contains("notification time out: 1600")
-    });
-    if !waited {
-        return Err(format!("node 1 alone does not look on: {}", alone.server.log_tail(20)));
-    }
-    for at in 1..cluster.nodes.len() {
-        cluster.spawn(at)?;
-        for started in 0..=at {
-            cluster.nodes[started].wait_serving(PATIENCE)?;
-        }
-    }
-    let expected = [Some(Role::Follower), Some(Role::Leader), Some(Role::Follower)];
-    let roles = cluster.roles();
-    if roles == expected { Ok(()) } else { Err(format!("the modes are {roles:?}")) }
+fn start_in_order(operator: &mut Operator<'_>) -> Result<(), String> {
+    operator.start(0)?;
+    operator.line(0, 0, &["otification time out: 1600"])?;
+    operator.start(1)?;
+    operator.expect_modes(&[Role::Follower, Role::Leader])?;
+    operator.start(2)?;
+    operator.expect_modes(&[Role::Follower, Role::Leader, Role::Follower])
 }
 
 /// All lines of the story, in order; a stack trace is not one of them.

@@ -126,7 +126,8 @@ pub fn authenticate(
 /// The list as it is stored: no duplicates, every entry valid, `auth` replaced by whom it means.
 ///
 /// # Errors
-/// [`ErrorCode::InvalidAcl`] if it is empty, an entry is not valid, or `auth` means nobody.
+/// [`ErrorCode::InvalidAcl`] if it is empty, an entry is not valid, or `auth` means nobody;
+/// [`ErrorCode::MarshallingError`] if a null is where Java looks at what there is.
 pub fn fixup(
     config: &AccessConfig,
     acl: &[Acl<'_>],
@@ -136,9 +137,10 @@ pub fn fixup(
         return Err(ErrorCode::InvalidAcl);
     }
     let mut fixed = Vec::with_capacity(acl.len());
-    for (at, entry) in acl.iter().enumerate() {
-        if acl[..at].contains(entry) {
-            continue;
+    for entry in unique(acl)? {
+        let looks_at_id = entry.scheme == "world" || config.has_provider(&entry.scheme);
+        if looks_at_id && entry.id == Acl::NULL {
+            return Err(ErrorCode::MarshallingError);
         }
         if entry.scheme == "auth" {
             expand(config, entry.perms, identities, &mut fixed)?;
@@ -149,6 +151,27 @@ pub fn fixup(
         }
     }
     Ok(fixed)
+}
+
+/// Each entry once.
+///
+/// COMPAT: Java compares schemes of entries with the same permissions, and ids if those are the
+/// same, whether there are any or not (`removeDuplicates`, `Id.equals`).
+fn unique<'l, 'r>(acl: &'l [Acl<'r>]) -> Result<Vec<&'l Acl<'r>>, ErrorCode> {
+    let mut kept: Vec<&Acl<'_>> = Vec::with_capacity(acl.len());
+    'entries: for entry in acl {
+        for other in kept.iter().filter(|other| other.perms == entry.perms) {
+            let is_same_scheme = entry.scheme == other.scheme;
+            if entry.scheme == Acl::NULL || (is_same_scheme && entry.id == Acl::NULL) {
+                return Err(ErrorCode::MarshallingError);
+            }
+            if is_same_scheme && entry.id == other.id {
+                continue 'entries;
+            }
+        }
+        kept.push(entry);
+    }
+    Ok(kept)
 }
 
 /// Whether [`fixup`] would leave `acl` as it is, whoever asks.

@@ -252,7 +252,7 @@ impl Preparer {
             Write::DeleteContainer { path } => self.delete_container(step, path),
             Write::Request(Request::CloseSession) => Ok(self.close_session(step)),
             Write::Request(Request::Multi(steps)) => {
-                let (txn, error) = self.multi(step, steps);
+                let (txn, error) = self.multi(step, steps)?;
                 *step_error = error;
                 Ok((OpCode::Multi, txn))
             }

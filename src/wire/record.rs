@@ -89,16 +89,19 @@ pub mod perms {
 pub struct Acl<'a> {
     /// Bits of [`perms`]; bits above them are kept and mean nothing.
     pub perms: i32,
-    /// `world`, `digest`, `ip`, … A null on the wire reads as empty, which no scheme is.
+    /// `world`, `digest`, `ip`, … A null on the wire reads as [`Acl::NULL`].
     pub scheme: Cow<'a, str>,
-    /// Whom it admits, in the scheme's own form. A null reads as empty: kazoo sends one for
-    /// `auth`.
+    /// Whom it admits, in the scheme's own form. A null reads as [`Acl::NULL`]: kazoo sends one
+    /// for `auth`.
     pub id: Cow<'a, str>,
 }
 
 impl<'a> Acl<'a> {
     /// The least an entry takes on the wire.
     pub const BYTES_MIN: usize = 12;
+
+    /// What a null scheme or id is taken for: no scheme, and an id that no scheme takes.
+    pub const NULL: &'static str = "\0null";
 
     /// `world:anyone` with these permissions.
     pub const fn anyone(perms: i32) -> Self {
@@ -109,16 +112,21 @@ impl<'a> Acl<'a> {
     pub fn decode(r: &mut Reader<'a>) -> Result<Self, DecodeError> {
         Ok(Self {
             perms: r.i32()?,
-            scheme: r.string()?.unwrap_or_default(),
-            id: r.string()?.unwrap_or_default(),
+            scheme: r.string()?.unwrap_or(Cow::Borrowed(Self::NULL)),
+            id: r.string()?.unwrap_or(Cow::Borrowed(Self::NULL)),
         })
     }
 
     /// Appends it.
     pub fn encode(&self, w: &mut Writer<'_>) {
         w.i32(self.perms);
-        w.string(&self.scheme);
-        w.string(&self.id);
+        for text in [&self.scheme, &self.id] {
+            if text == Self::NULL {
+                w.buffer(None);
+            } else {
+                w.string(text);
+            }
+        }
     }
 
     /// Reads a vector of them; `None` is null.
@@ -159,13 +167,16 @@ mod tests {
     }
 
     #[test]
-    fn a_null_scheme_or_id_reads_as_empty() {
+    fn a_null_scheme_or_id_is_told_from_an_empty_one() {
         let mut out = Vec::new();
         let mut w = Writer::new(&mut out);
         w.i32(31);
         w.buffer(None);
         w.buffer(None);
-        let empty = Acl { perms: 31, scheme: "".into(), id: "".into() };
-        assert_eq!(Acl::decode(&mut Reader::new(&out)), Ok(empty));
+        let null = Acl { perms: 31, scheme: Acl::NULL.into(), id: Acl::NULL.into() };
+        assert_eq!(Acl::decode(&mut Reader::new(&out)), Ok(null.clone()));
+        let mut again = Vec::new();
+        null.encode(&mut Writer::new(&mut again));
+        assert_eq!(again, out);
     }
 }

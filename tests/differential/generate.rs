@@ -211,6 +211,11 @@ impl Generator {
             entry(perms, "sasl", "bob"),
             entry(perms, "nope", "x"),
             entry(perms, "", "x"),
+            entry(perms, "world", Acl::NULL),
+            entry(perms, "digest", Acl::NULL),
+            entry(perms, "nope", Acl::NULL),
+            entry(perms, "auth", Acl::NULL),
+            entry(perms, Acl::NULL, "x"),
         ];
         let mut list = Vec::new();
         for _ in 0..self.random.below(4) {

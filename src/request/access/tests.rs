@@ -120,6 +120,31 @@ fn a_list_is_fixed_up() {
     assert_eq!(fixup(&config(), &[], &me), Err(ErrorCode::InvalidAcl));
 }
 
+/// Each seen of Java 3.9.5.
+#[test]
+fn a_null_in_a_list_is_an_error_of_its_own_where_java_looks_at_it() {
+    const NULL: &str = Acl::NULL;
+    let invalid = Err(ErrorCode::InvalidAcl);
+    let marshalling = Err(ErrorCode::MarshallingError);
+    let anyone = || entry(31, "world", "anyone");
+    let cases = [
+        (vec![entry(31, "world", NULL)], marshalling.clone()),
+        (vec![entry(31, "digest", NULL)], marshalling.clone()),
+        (vec![entry(31, "ip", NULL)], marshalling.clone()),
+        (vec![entry(31, "nope", NULL)], invalid.clone()),
+        (vec![entry(31, NULL, "x")], invalid.clone()),
+        (vec![anyone(), entry(31, NULL, "x")], marshalling.clone()),
+        (vec![anyone(), entry(1, NULL, "x")], invalid.clone()),
+        (vec![entry(31, "nope", NULL), entry(31, "nope", NULL)], marshalling.clone()),
+        (vec![entry(31, "nope", "x"), anyone(), entry(31, "world", NULL)], marshalling),
+        (vec![entry(31, "auth", NULL)], Ok(vec![entry(31, "digest", "a:1")])),
+    ];
+    for (acl, wanted) in cases {
+        assert_eq!(fixup(&config(), &acl, &[identity("digest", "a:1")]), wanted, "{acl:?}");
+        assert!(!is_fixed(&config(), &acl), "{acl:?}");
+    }
+}
+
 #[test]
 fn who_may_what() {
     let from = |address: &str| vec![Identity::of_peer(peer(address))];

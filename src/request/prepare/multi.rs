@@ -10,11 +10,14 @@ impl Preparer {
     ///
     /// Each step sees what those before it will have done. After one fails, nothing of the txn is
     /// foreseen; those before it are kept in the record, which is applied as nothing all the same.
+    ///
+    /// # Errors
+    /// COMPAT: a null that Java stumbles over in a step fails the whole, not that step alone.
     pub(super) fn multi<'r>(
         &mut self,
         step: &Step<'_>,
         requests: Vec<Request<'r>>,
-    ) -> (Txn<'r>, Option<ErrorCode>) {
+    ) -> Result<(Txn<'r>, Option<ErrorCode>), ErrorCode> {
         let mut failed = None;
         let mut steps = Vec::with_capacity(requests.len());
         self.outstanding.begin();
@@ -32,7 +35,10 @@ impl Preparer {
             None => self.outstanding.keep(),
             Some(_) => self.outstanding.undo(),
         }
-        (Txn::Multi(steps), failed)
+        if failed == Some(ErrorCode::MarshallingError) {
+            return Err(ErrorCode::MarshallingError);
+        }
+        Ok((Txn::Multi(steps), failed))
     }
 }
 

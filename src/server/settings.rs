@@ -11,7 +11,7 @@ use crate::log::snapshot::Compression;
 use crate::request::access::{AccessConfig, Digest};
 use crate::request::prepare::PrepareConfig;
 use crate::request::session::TimeoutRange;
-use crate::request::throttle::{BucketConfig, CrowdConfig, Weights};
+use crate::request::throttle::CrowdConfig;
 use crate::stage::pin::{self, Placement};
 use crate::stage::shared::{LargeRequests, Settings};
 use crate::stage::snapshot::SnapshotOptions;
@@ -43,31 +43,12 @@ pub(super) fn settings(config: &Config) -> Result<Settings, Fatal> {
         reap_interval_ms: config.tree.reap_interval_ms,
         reap_per_minute_max: config.tree.reap_per_minute_max,
         container_never_used: never_used(config),
-        bucket: bucket(&clients.connection_throttle),
+        bucket: clients.connection_throttle.clone(),
         crowd: crowd(clients),
         large_requests: clients.large_request_bytes.map(|bytes_above| LargeRequests {
             bytes_above: bytes_above as usize,
             bytes_max: clients.large_requests_bytes_max as usize,
         }),
-    })
-}
-
-/// COMPAT: renewing costs no less than a local session would (`BlueThrottle`).
-fn bucket(throttle: &config::ConnectionThrottle) -> Option<BucketConfig> {
-    let least = throttle.weight_local;
-    let weights = Weights {
-        new: throttle.weight_global.max(least),
-        renewed: throttle.weight_renew.max(least),
-    };
-    Some(BucketConfig {
-        tokens_max: throttle.tokens_max?,
-        fill_ms: throttle.fill_ms,
-        fill_tokens: throttle.fill_tokens,
-        freeze_ms: throttle.freeze_ms,
-        drop_increase: throttle.drop_increase,
-        drop_decrease: throttle.drop_decrease,
-        decrease_ratio: throttle.decrease_ratio,
-        weights: throttle.weighted.then_some(weights),
     })
 }
 

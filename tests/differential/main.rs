@@ -17,6 +17,7 @@
 mod accepted;
 mod canon;
 mod generate;
+mod lapse;
 mod op;
 mod run;
 mod side;
@@ -58,7 +59,24 @@ const VARIANTS: &[Variant] = &[
     },
 ];
 
-/// Reaping has a test of its own; here its moment would be chance. Durability has one too.
+/// What time does by itself is played apart, one thing after another: in a seed its moment would be
+/// chance.
+const LAPSE: Variant = Variant {
+    name: "lapse",
+    config: &[
+        "extendedTypesEnabled=true",
+        "tickTime=500",
+        "minSessionTimeout=1000",
+        "maxSessionTimeout=60000",
+    ],
+    properties: &[
+        ("znode.container.checkIntervalMs", "1000"),
+        ("znode.container.maxNeverUsedIntervalMs", "500"),
+    ],
+};
+const LAPSE_ROUNDS: usize = 3;
+
+/// Reaping is left to [`LAPSE`], durability to a test of its own.
 /// Snapshots are frequent, so that a restart loads one, and logs small, because they are copied.
 const PROPERTIES: &[(&str, &str)] = &[
     ("zookeeper.snapCount", "2000"),
@@ -149,8 +167,12 @@ fn play_variant(options: &Options, variant: &Variant, seeds: &[u64], tally: &mut
     for seed in seeds {
         let mut run = Run::new(&mut sides, *seed, variant.name == "quota");
         run.found_max = options.shown;
-        let outcome = run.play(options.ops, options.restarts);
-        tally.seeds += 1;
+        let outcome = if variant.name == LAPSE.name {
+            run.lapse(LAPSE_ROUNDS)
+        } else {
+            tally.seeds += 1;
+            run.play(options.ops, options.restarts)
+        };
         tally.ops += run.ops;
         tally.accepted.resize(ACCEPTED.len(), 0);
         for (sum, count) in tally.accepted.iter_mut().zip(&run.accepted) {
@@ -197,6 +219,10 @@ fn main() -> ExitCode {
             play_variant(&options, variant, &seeds, &mut tally);
         }
     }
+    let is_lapse = |name: &String| *name == LAPSE.name;
+    if options.variant.as_ref().is_none_or(is_lapse) {
+        play_variant(&options, &LAPSE, &[options.first], &mut tally);
+    }
     for (accepted, count) in ACCEPTED.iter().zip(&tally.accepted) {
         println!("accepted {count} times: {} ({})", accepted.name, accepted.reason);
     }
@@ -209,6 +235,6 @@ fn main() -> ExitCode {
         tally.differences,
         clock.elapsed().as_secs()
     );
-    let all_played = tally.seeds == options.seeds;
+    let all_played = tally.seeds == options.seeds || options.variant.as_ref().is_some_and(is_lapse);
     ExitCode::from(u8::from(tally.differences > 0 || !all_played))
 }

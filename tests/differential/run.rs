@@ -28,7 +28,7 @@ pub struct Difference(pub String);
 /// Both servers, and the state of a run.
 #[derive(Debug)]
 pub struct Run<'a> {
-    sides: &'a mut [Side; 2],
+    pub sides: &'a mut [Side; 2],
     generator: Generator,
     xids: [i32; GRAVE + 1],
     /// Whether the slot's session lives.
@@ -40,7 +40,7 @@ pub struct Run<'a> {
     pub found_max: usize,
 }
 
-type Step = Result<(), Difference>;
+pub type Step = Result<(), Difference>;
 
 impl<'a> Run<'a> {
     pub fn new(sides: &'a mut [Side; 2], seed: u64, enforced: bool) -> Self {
@@ -72,7 +72,7 @@ impl<'a> Run<'a> {
         self.finish()
     }
 
-    fn begin(&mut self) -> Step {
+    pub fn begin(&mut self) -> Step {
         for side in &mut *self.sides {
             side.slots = (0..=GRAVE).map(|_| Slot::default()).collect();
             side.names.begin(0, 0);
@@ -98,6 +98,11 @@ impl<'a> Run<'a> {
     fn authorize(&mut self) -> Step {
         let auth = Request::Auth { scheme: Some("digest".into()), auth: Some(b"super:test") };
         self.burst(KEEPER, &[Op { xid: -4, ..Op::new(&auth) }])
+    }
+
+    /// The node below which everything happens.
+    pub fn root(&self) -> String {
+        self.generator.root().to_owned()
     }
 
     /// One random action.
@@ -147,7 +152,7 @@ impl<'a> Run<'a> {
     }
 
     /// Sends a burst on one connection to both, and compares what comes back.
-    fn burst(&mut self, slot: usize, ops: &[Op]) -> Step {
+    pub fn burst(&mut self, slot: usize, ops: &[Op]) -> Step {
         for side in &mut *self.sides {
             side.send(slot, ops);
         }
@@ -166,7 +171,7 @@ impl<'a> Run<'a> {
         self.compare(slot, ops, &left, &right)
     }
 
-    fn connect(&mut self, slot: usize, hello: &Hello, behind: &[Op]) -> Step {
+    pub fn connect(&mut self, slot: usize, hello: &Hello, behind: &[Op]) -> Step {
         let said = [0, 1].map(|side: usize| self.sides[side].connect(slot, hello, behind));
         self.ops += 1;
         self.compare_connect(slot, hello, &said)?;
@@ -230,7 +235,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn close_quietly(&mut self, slot: usize) -> Step {
+    pub fn close_quietly(&mut self, slot: usize) -> Step {
         self.xids[slot] += 1;
         let op = Op { xid: self.xids[slot], ..Op::new(&Request::CloseSession) };
         self.alive[slot] = false;
@@ -291,7 +296,7 @@ impl<'a> Run<'a> {
     }
 
     /// Ends the sessions, compares the whole trees, and removes what the run made.
-    fn finish(&mut self) -> Step {
+    pub fn finish(&mut self) -> Step {
         for slot in 1..=CLIENTS {
             if self.alive[slot] {
                 if self.sides[0].slots[slot].connection.is_none() {
@@ -351,7 +356,12 @@ impl<'a> Run<'a> {
         Err(self.difference(&format!("slot {slot} connects with {hello:?}"), &said[0], &said[1]))
     }
 
-    fn compare_farewell(&mut self, when: Moment<'_>, what: &str, said: &[Vec<Said>; 2]) -> Step {
+    pub fn compare_farewell(
+        &mut self,
+        when: Moment<'_>,
+        what: &str,
+        said: &[Vec<Said>; 2],
+    ) -> Step {
         for at in 0..said[0].len().max(said[1].len()) {
             let [left, right] =
                 [0, 1].map(|side: usize| said[side].get(at).unwrap_or(&Said::Closed));
@@ -362,7 +372,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn compare(&mut self, slot: usize, ops: &[Op], left: &[Said], right: &[Said]) -> Step {
+    pub fn compare(&mut self, slot: usize, ops: &[Op], left: &[Said], right: &[Said]) -> Step {
         let mut answered = 0;
         for at in 0..left.len().max(right.len()) {
             let silent = Said::Nothing;

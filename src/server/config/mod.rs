@@ -19,8 +19,8 @@ mod values;
 pub use members::{Member, MemberAddress, Members, Role};
 pub use problem::{ConfigError, Place, Warning};
 pub use settings::{
-    Admin, Auth, Clients, Compression, ConnectionThrottle, Ensemble, ListenAddress, Placement,
-    RequestThrottle, Sessions, Storage, Tree,
+    Admin, Auth, Clients, Compression, Ensemble, ListenAddress, Placement, RequestThrottle,
+    Sessions, Storage, Tree,
 };
 use values::Values;
 

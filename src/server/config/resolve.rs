@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use super::problem::ConfigError;
 use super::settings::{
-    Admin, Auth, Clients, Compression, ConnectionThrottle, ListenAddress, Placement,
-    RequestThrottle, Sessions, Storage, Tree,
+    Admin, Auth, Clients, Compression, ListenAddress, Placement, RequestThrottle, Sessions,
+    Storage, Tree,
 };
 use super::values::Values;
 use crate::request::access::DigestAlgorithm;
+use crate::request::throttle::{BucketConfig, Weights};
 
 /// Where an embedded server, one without a file, keeps its data.
 pub(super) const EMBEDDED_DATA_DIR: &str = "data";
@@ -85,20 +86,24 @@ fn request_throttle(values: &Values) -> RequestThrottle {
     }
 }
 
-fn connection_throttle(values: &Values) -> ConnectionThrottle {
-    ConnectionThrottle {
-        tokens_max: values.limit("connection_throttle_tokens"),
+/// COMPAT: renewing costs no less than a local session would (`BlueThrottle`).
+fn connection_throttle(values: &Values) -> Option<BucketConfig> {
+    let least: u32 = values.whole("connection_throttle_local_session_weight");
+    let weight = |key| values.whole::<u32>(key).max(least);
+    let weights = Weights {
+        new: weight("connection_throttle_global_session_weight"),
+        renewed: weight("connection_throttle_renew_session_weight"),
+    };
+    Some(BucketConfig {
+        tokens_max: values.limit("connection_throttle_tokens")?,
         fill_ms: values.whole("connection_throttle_fill_time"),
         fill_tokens: values.whole("connection_throttle_fill_count"),
         freeze_ms: values.limit("connection_throttle_freeze_time"),
         drop_increase: values.real("connection_throttle_drop_increase"),
         drop_decrease: values.real("connection_throttle_drop_decrease"),
         decrease_ratio: values.real("connection_throttle_decrease_ratio"),
-        weighted: values.flag("connection_throttle_weight_enabled"),
-        weight_global: values.whole("connection_throttle_global_session_weight"),
-        weight_local: values.whole("connection_throttle_local_session_weight"),
-        weight_renew: values.whole("connection_throttle_renew_session_weight"),
-    }
+        weights: values.flag("connection_throttle_weight_enabled").then_some(weights),
+    })
 }
 
 pub(super) fn sessions(values: &Values) -> Result<Sessions, ConfigError> {

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use super::members::Members;
 use crate::ids::ServerId;
 use crate::request::access::DigestAlgorithm;
+use crate::request::throttle::BucketConfig;
 
 /// Where clients connect.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -67,7 +68,7 @@ pub struct Clients {
     /// `request_throttle_*`.
     pub request_throttle: RequestThrottle,
     /// `connection_throttle_*`.
-    pub connection_throttle: ConnectionThrottle,
+    pub connection_throttle: Option<BucketConfig>,
 }
 
 /// `request_throttle_*` and `request_stale_*`: how many requests may be in the pipeline.
@@ -83,33 +84,6 @@ pub struct RequestThrottle {
     pub stale_when_disconnected: bool,
     /// `request_stale_latency_check`.
     pub stale_when_late: bool,
-}
-
-/// `connection_throttle_*`: a bucket of tokens, one for each new session.
-#[derive(Clone, Debug)]
-pub struct ConnectionThrottle {
-    /// `connection_throttle_tokens`: the bucket's size; `None` turns it off.
-    pub tokens_max: Option<u32>,
-    /// `connection_throttle_fill_time`.
-    pub fill_ms: u32,
-    /// `connection_throttle_fill_count`.
-    pub fill_tokens: u32,
-    /// `connection_throttle_freeze_time`; `None` drops nothing at random.
-    pub freeze_ms: Option<u32>,
-    /// `connection_throttle_drop_increase`.
-    pub drop_increase: f64,
-    /// `connection_throttle_drop_decrease`.
-    pub drop_decrease: f64,
-    /// `connection_throttle_decrease_ratio`.
-    pub decrease_ratio: f64,
-    /// `connection_throttle_weight_enabled`.
-    pub weighted: bool,
-    /// `connection_throttle_global_session_weight`.
-    pub weight_global: u32,
-    /// `connection_throttle_local_session_weight`.
-    pub weight_local: u32,
-    /// `connection_throttle_renew_session_weight`.
-    pub weight_renew: u32,
 }
 
 /// How long a session may be silent.

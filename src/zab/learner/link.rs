@@ -123,17 +123,8 @@ impl Link {
     /// The leader speaks, or sends its snapshot, or this server's disk has done its part.
     pub(super) fn heard(&mut self, context: &Context<'_>) {
         let timing = &context.config.timing;
-        self.limit_ms = match self.state {
-            State::Settling { .. } | State::Broadcast { .. } => timing.sync_ms(),
-            State::Discovering
-            | State::Promising { .. }
-            | State::Choosing { .. }
-            | State::Rebuilding { .. }
-            | State::Receiving { .. }
-            | State::Flushing { .. }
-            | State::Keeping { .. }
-            | State::Left => timing.init_ms(),
-        };
+        let has_acked = matches!(self.state, State::Settling { .. } | State::Broadcast { .. });
+        self.limit_ms = if has_acked { timing.sync_ms() } else { timing.init_ms() };
         self.silent_at = context.after(self.limit_ms);
     }
 
@@ -147,18 +138,7 @@ impl Link {
 
     /// The epoch, once this server is up to date.
     pub(super) const fn established(&self) -> Option<Epoch> {
-        match self.state {
-            State::Broadcast { epoch } => Some(epoch),
-            State::Discovering
-            | State::Promising { .. }
-            | State::Choosing { .. }
-            | State::Rebuilding { .. }
-            | State::Receiving { .. }
-            | State::Flushing { .. }
-            | State::Keeping { .. }
-            | State::Settling { .. }
-            | State::Left => None,
-        }
+        if let State::Broadcast { epoch } = self.state { Some(epoch) } else { None }
     }
 
     /// A packet of the leader's.

@@ -4,17 +4,22 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use ringkeeper::clock::Clock;
-use ringkeeper::wire::OpCode;
-use ringkeeper::wire::request::{AddWatchMode, Request};
+use ringkeeper::wire::request::{AddWatchMode, Create, Request, SetWatches};
+use ringkeeper::wire::{Acl, OpCode};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::Context;
 use crate::support::cases::Case;
-use crate::support::client::{Connection, append, create, read};
+use crate::support::client::{Connection, append, create, new_session, read};
 use crate::support::{Client, wait_for};
 
 const HALF_OPEN: usize = 10_000;
 const FILES_NEEDED: u64 = 12_000;
+
+/// Sessions that come back at once, what each watches, and in how many packets it says so.
+const WATCHFUL: usize = 2000;
+const WATCHED: usize = 500;
+const PACKETS: usize = 5;
 
 pub const CASES: &[Case<Context>] = &[
     ("maxClientCnxns", max_client_connections),
@@ -23,6 +28,7 @@ pub const CASES: &[Case<Context>] = &[
     ("a client that never reads its replies", deaf_reader),
     ("a client that never reads its events", deaf_watcher),
     ("ten thousand half-open connections", half_open_crowd),
+    ("two thousand sessions come back with 500 watches each", watchful_crowd),
 ];
 
 /// Raises the limit of open files, for us and the servers we start.
@@ -157,4 +163,87 @@ fn half_open_crowd(context: &mut Context) {
     };
     assert!(wait_for(Duration::from_secs(20), gone), "their connections are still counted");
     TcpStream::connect(address).expect("room");
+}
+
+fn watched(at: usize) -> String {
+    format!("/watchful/node-{at:03}")
+}
+
+/// A server was away, and all clients find it again in the same moment. Each says what it watches
+/// in the same breath as who it is; each packet is answered, and each watch is there: what has
+/// changed meanwhile is told before the answer, what changes then is told once.
+fn watchful_crowd(context: &mut Context) {
+    let mut server = context.another(|spec| spec);
+    let mut keeper = Client::connect(server.address).unwrap();
+    keeper.create("/watchful", b"", 0);
+    let node = |at| Create { path: watched(at).into(), ..plain() };
+    keeper.must(&Request::Multi((0..WATCHED).map(|at| Request::Create(node(at))).collect()));
+    let sessions: Vec<_> = (0..WATCHFUL)
+        .map(|_| Client::attach(server.address, &new_session(60_000)).unwrap())
+        .collect();
+    let seen = keeper.seen;
+    keeper.must(&set_data(0));
+    server.kill().expect("a running server");
+    server.launch().expect("it starts");
+    let before = server.resident();
+
+    let packets = watch_packets(seen);
+    let clock = Clock::start();
+    let mut crowd: Vec<_> =
+        sessions.iter().map(|client| client.reattach(server.address).unwrap()).collect();
+    for client in &mut crowd {
+        client.connection.send(&packets).unwrap();
+    }
+    let mut keeper = Client::connect(server.address).expect("there is room for others");
+    keeper.must(&read(OpCode::GetData, "/watchful", false));
+    for client in &mut crowd {
+        for packet in 1..=PACKETS {
+            let header = client.reply().unwrap().expect("each is answered").header;
+            assert_eq!((header.xid.0, header.err), (-8, 0), "packet {packet}");
+        }
+        assert_eq!(client.events.len(), 1, "one node has changed meanwhile");
+    }
+    println!("  all have their watches after {} ms", clock.now().0);
+    keeper.must(&set_data(WATCHED - 1));
+    for client in &mut crowd {
+        client.must(&read(OpCode::GetData, "/watchful", false));
+        assert_eq!(client.events.len(), 2, "and one now");
+    }
+    let grown = server.resident().saturating_sub(before);
+    println!(
+        "  {} bytes for each of {} watches",
+        grown / (WATCHFUL * WATCHED) as u64,
+        WATCHFUL * WATCHED
+    );
+    if context.is_ours() {
+        assert!(grown < 200 << 20, "the server grew by {grown} bytes");
+    }
+}
+
+/// All that one client watches.
+fn watch_packets(relative_zxid: ringkeeper::ids::Zxid) -> Vec<u8> {
+    let mut out = Vec::new();
+    for packet in 0..PACKETS {
+        let paths = (0..WATCHED).filter(|at| at % PACKETS == packet);
+        let request = SetWatches {
+            op: OpCode::SetWatches2,
+            relative_zxid,
+            data: paths.map(|at| watched(at).into()).collect(),
+            exist: Vec::new(),
+            child: Vec::new(),
+            persistent: Vec::new(),
+            recursive: Vec::new(),
+        };
+        append(&mut out, -8, &Request::SetWatches(request));
+    }
+    out
+}
+
+fn set_data(at: usize) -> Request<'static> {
+    Request::SetData { path: watched(at).into(), data: Some(b"changed"), version: -1 }
+}
+
+fn plain() -> Create<'static> {
+    let acl = vec![Acl::anyone(31)];
+    Create { op: OpCode::Create, path: "".into(), data: None, acl, flags: 0, ttl: -1 }
 }

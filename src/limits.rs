@@ -263,6 +263,11 @@ pub const STREAM_OUTBOX_BYTES_MAX: usize = 1 << 20;
 /// more than this is no learner's behaviour, and whoever sends the next one is let go.
 pub const LEARNER_ASKS_MAX: usize = 1 << 18;
 
+/// Bytes of them: what four learners and more may have outstanding of the largest requests.
+pub const LEARNER_ASK_BYTES_MAX: usize = 512 << 20;
+
+const _: () = assert!(4 * OUTSTANDING_BYTES_MAX < LEARNER_ASK_BYTES_MAX, "learners keep to theirs");
+
 /// Bytes of requests that wait for the leader's socket: past it the shards' requests wait.
 pub const LEADER_OUTBOX_BYTES_MAX: usize = 4 << 20;
 /// Connections to the election port that have not said who they are; past it the oldest goes.

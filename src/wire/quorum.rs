@@ -277,7 +277,8 @@ impl LearnerInfo {
 }
 
 impl Touch {
-    const BYTES: usize = 12;
+    /// On the wire.
+    pub const BYTES: usize = 12;
 
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { session: SessionId(r.i64()?), timeout_ms: r.i32()? })
@@ -353,6 +354,15 @@ fn length(bytes: Option<&[u8]>) -> u32 {
 /// A null reads as empty, which no scheme is.
 fn text(bytes: Option<&[u8]>) -> String {
     String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
+}
+
+impl Forwarded {
+    /// How much memory it takes, about.
+    pub fn bytes(&self) -> usize {
+        let identities = self.identities.iter().flatten();
+        let texts: usize = identities.map(|it| it.scheme.len() + it.id.len()).sum();
+        size_of::<Self>() + self.body.len() + texts
+    }
 }
 
 impl Packet {

@@ -16,9 +16,12 @@ impl ZabStage {
         let mut taken = 0;
         let mut empty = 0;
         while taken < max && empty < self.parts.asks.len() && self.has_room() {
-            if let Some(ask) = self.learner_asks.pop_front() {
+            if let Some(ask) = self.learner_asks.pop() {
                 self.take_from_learner(ask);
                 taken += 1;
+                if !self.has_room() {
+                    break; // that was the last: of the room, or of the epoch
+                }
             }
             self.next_shard = (self.next_shard + 1) % self.parts.asks.len();
             match self.parts.asks[self.next_shard].pop() {
@@ -87,6 +90,10 @@ impl ZabStage {
 
     fn write(&mut self, ask: &WriteAsk) {
         if self.write_locally(ask) {
+            return;
+        }
+        if !self.can_propose() {
+            self.cut(Some(ask.origin)); // its session's upgrade was the last txn of the epoch
             return;
         }
         let standing = if self.sessions.is_local(ask.session) {

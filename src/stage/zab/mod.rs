@@ -42,7 +42,7 @@ use chores::Chores;
 use commit::Pending;
 use ensemble::Member;
 pub use ensemble::MemberParts;
-use ensemble::learners::LearnerAsk;
+use ensemble::learners::LearnerAsks;
 use role::Role;
 use sessions::Sessions;
 
@@ -96,7 +96,7 @@ pub struct ZabStage {
     /// What each proposal in flight is to be answered with, in zxid order.
     pending: VecDeque<Pending>,
     /// What learners ask of this leader, in order.
-    learner_asks: VecDeque<LearnerAsk>,
+    learner_asks: LearnerAsks,
     /// Committed and not yet applied, in zxid order.
     committed: VecDeque<Proposal>,
     /// Bytes of the proposals in flight.
@@ -149,7 +149,7 @@ impl ZabStage {
             sessions: Sessions::new(server, settings.tick_time_ms, has_local),
             chores: Chores::new(&shared.settings, last, shared.clock.now()),
             pending: VecDeque::new(),
-            learner_asks: VecDeque::new(),
+            learner_asks: LearnerAsks::default(),
             committed: VecDeque::new(),
             bytes_in_flight: 0,
             batches: parts.batches.iter().map(|_| Batch::default()).collect(),

@@ -5,6 +5,7 @@
 
 use super::ZabStage;
 use super::ensemble::forward::Forwarding;
+use super::ensemble::learners::LearnerAsks;
 use super::ensemble::{Member, state_name};
 use crate::ids::{Epoch, Millis, Zxid};
 use crate::metrics::Basic;
@@ -98,7 +99,7 @@ impl ZabStage {
             }
         }
         self.pending.clear();
-        self.learner_asks.clear();
+        self.learner_asks = LearnerAsks::default();
         self.bytes_in_flight = 0;
         self.sessions.forget_all();
     }

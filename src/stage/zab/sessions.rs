@@ -285,6 +285,9 @@ impl ZabStage {
             return;
         }
         for session in self.sessions.expire(self.now, self.room()) {
+            if !self.can_propose() {
+                return; // the epoch is spent: the next leader lets the rest expire
+            }
             tracing::info!(%session, "session expired");
             self.recorder.add(Counter::StaleSessionsExpired, 1);
             let write = Write::Request(Request::CloseSession);

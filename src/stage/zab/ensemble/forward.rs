@@ -217,8 +217,11 @@ impl ZabStage {
         let now = self.now;
         let Some(forwarding) = self.forwarding() else { return };
         let since = std::mem::replace(&mut forwarding.touched, now);
-        let touches = Some(self.sessions.touches(since));
-        self.say(Packet::Ping { zxid, touches });
+        let touches = self.sessions.touches(since);
+        let per_packet = self.parts.shared.settings.frame_bytes_max as usize / Touch::BYTES;
+        for touches in parts(&touches, per_packet) {
+            self.say(Packet::Ping { zxid, touches: Some(touches.to_vec()) });
+        }
     }
 
     fn on_revalidated(&mut self, session: SessionId, is_valid: bool) {
@@ -274,7 +277,32 @@ impl ZabStage {
     }
 }
 
+/// A ping's answer in as many packets as it takes, so that each is taken by its leader; one at
+/// least.
+fn parts(touches: &[Touch], per_packet: usize) -> impl Iterator<Item = &[Touch]> {
+    let nothing = touches.is_empty().then_some(touches);
+    nothing.into_iter().chain(touches.chunks(per_packet.max(1)))
+}
+
 fn introduced(identity: &Identity) -> quorum::Identity {
     let Identity { scheme, id } = identity;
     quorum::Identity { scheme: scheme.clone().into_owned(), id: id.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_touches_go_in_several_packets_and_none_in_one() {
+        let touch = |session| Touch { session: SessionId(session), timeout_ms: 4000 };
+        let all: Vec<Touch> = (0..5).map(touch).collect();
+        let lengths = |count: usize, per_packet| {
+            parts(&all[..count], per_packet).map(<[Touch]>::len).collect::<Vec<_>>()
+        };
+        assert_eq!(lengths(0, 2), [0], "a leader waits for an answer");
+        assert_eq!(lengths(5, 2), [2, 2, 1]);
+        assert_eq!(lengths(4, 4), [4]);
+        assert_eq!(lengths(2, 0), [1, 1]);
+    }
 }

@@ -6,9 +6,10 @@
 //! Source: `LearnerHandler`, `Leader.revalidateSession`, `PrepRequestProcessor`.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 
 use crate::ids::Xid;
-use crate::limits::LEARNER_ASKS_MAX;
+use crate::limits::{LEARNER_ASK_BYTES_MAX, LEARNER_ASKS_MAX};
 use crate::request::access::Identity;
 use crate::request::prepare::{Author, Standing, Write};
 use crate::request::session::Owner;
@@ -25,6 +26,46 @@ pub(in crate::stage::zab) struct LearnerAsk {
     packet: Packet,
 }
 
+/// What learners ask, in order; bounded by number and by bytes.
+#[derive(Default)]
+pub(in crate::stage::zab) struct LearnerAsks {
+    asks: VecDeque<LearnerAsk>,
+    bytes: usize,
+}
+
+impl LearnerAsk {
+    fn bytes(&self) -> usize {
+        if let Packet::Request(request) = &self.packet {
+            request.bytes()
+        } else {
+            size_of::<Self>()
+        }
+    }
+}
+
+impl LearnerAsks {
+    /// False if there are too many.
+    fn push(&mut self, ask: LearnerAsk) -> bool {
+        let bytes = self.bytes + ask.bytes();
+        let has_room = self.asks.len() < LEARNER_ASKS_MAX && bytes <= LEARNER_ASK_BYTES_MAX;
+        if has_room {
+            self.bytes = bytes;
+            self.asks.push_back(ask);
+        }
+        has_room
+    }
+
+    pub(in crate::stage::zab) fn pop(&mut self) -> Option<LearnerAsk> {
+        let ask = self.asks.pop_front()?;
+        self.bytes -= ask.bytes();
+        Some(ask)
+    }
+
+    pub(in crate::stage::zab) fn is_empty(&self) -> bool {
+        self.asks.is_empty()
+    }
+}
+
 impl ZabStage {
     /// Something the sessions of a peer say.
     pub(in crate::stage::zab) fn on_passed(&mut self, link: LinkId, packet: Packet) {
@@ -32,9 +73,7 @@ impl ZabStage {
             Role::Ordering => {
                 if let Packet::Ping { touches, .. } = packet {
                     self.on_touches(&touches.unwrap_or_default());
-                } else if self.learner_asks.len() < LEARNER_ASKS_MAX {
-                    self.learner_asks.push_back(LearnerAsk { link, packet });
-                } else {
+                } else if !self.learner_asks.push(LearnerAsk { link, packet }) {
                     // Its acks come on the same link: not reading it would be worse.
                     tracing::warn!("learners ask for more than this leader can order");
                     self.give_up(link);
@@ -123,4 +162,28 @@ impl ZabStage {
 fn known(identity: &crate::wire::quorum::Identity) -> Identity {
     let scheme = Cow::Owned(identity.scheme.clone());
     Identity { scheme, id: identity.id.as_str().into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::SessionId;
+
+    #[test]
+    fn learners_ask_for_no_more_bytes_than_there_is_room_for() {
+        const BODY_BYTES: usize = 1 << 20;
+        let ask = || {
+            let body: std::sync::Arc<[u8]> = vec![0; BODY_BYTES].into();
+            let (session, cxid, op) = (SessionId(1), Xid(1), OpCode::SetData.to_wire());
+            let request = Forwarded { session, cxid, op, body, identities: None };
+            LearnerAsk { link: LinkId(1), packet: Packet::Request(request) }
+        };
+        let mut asks = LearnerAsks::default();
+        let room = LEARNER_ASK_BYTES_MAX / BODY_BYTES - 1; // each is a little longer
+        assert!((0..room).all(|_| asks.push(ask())));
+        assert!(!asks.push(ask()), "the last does not fit");
+        assert!(asks.pop().is_some() && asks.push(ask()), "until there is room again");
+        while asks.pop().is_some() {}
+        assert_eq!(asks.bytes, 0);
+    }
 }

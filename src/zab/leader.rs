@@ -30,7 +30,7 @@ use crate::limits::LEARNERS_MAX;
 use crate::wire::quorum::Packet;
 use broadcast::{Broadcast, Links};
 use discovery::Discovery;
-use link::{Link, Stage};
+use link::{Link, Stage, Unacked};
 
 /// One term of this server as leader.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub(super) struct Leader {
     established: Option<Epoch>,
     broadcast: Broadcast,
     watch: watch::Watch,
+    /// What this server's own disk is timed by.
+    unflushed: Unacked,
     /// Voters that look for a leader although this one was elected.
     looking: BTreeSet<ServerId>,
     /// For learners without an id.
@@ -79,6 +81,7 @@ impl Leader {
             established: None,
             broadcast: Broadcast::new(last),
             watch: watch::Watch::new(context),
+            unflushed: Unacked::default(),
             looking: BTreeSet::new(),
             next_nameless: -1,
             is_alone: false,
@@ -121,12 +124,14 @@ impl Leader {
     pub(super) fn propose(&mut self, proposal: &Proposal, context: &mut Context<'_>) {
         let next = self.next_zxid(context.config);
         assert_eq!(Some(proposal.zxid), next, "zxids leave no gap");
+        self.unflushed.on_proposed(proposal.zxid, context.now);
         self.broadcast.propose(proposal, &mut self.links, context);
     }
 
     /// # Errors
     /// The term ends: the last zxid of the epoch is committed.
     pub(super) fn on_durable(&mut self, upto: Zxid, context: &mut Context<'_>) -> Result<(), Why> {
+        self.unflushed.on_ack(upto);
         self.broadcast.on_durable(upto, &mut self.links, context);
         self.check_counter(context)
     }

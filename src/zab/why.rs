@@ -50,6 +50,13 @@ pub enum Why {
     Forsaken,
     /// A leader has not heard of its quorum for too long.
     QuorumLost,
+    /// A leader's own disk does not have a proposal.
+    DiskSilent {
+        /// Which.
+        zxid: Zxid,
+        /// For how long.
+        limit_ms: i64,
+    },
     /// The counter of zxids is at its end: a new epoch is to be opened.
     SpentCounter(Zxid),
 }
@@ -150,6 +157,9 @@ impl fmt::Display for Why {
             }
             Self::Forsaken => f.write_str("voters that elected this server look for another"),
             Self::QuorumLost => f.write_str("not sufficient followers synced"),
+            Self::DiskSilent { zxid, limit_ms } => {
+                write!(f, "its own disk does not have proposal {zxid} after {limit_ms} ms")
+            }
             Self::SpentCounter(zxid) => {
                 write!(f, "zxid {zxid} was the last of its epoch: a new one is to be opened")
             }

@@ -125,27 +125,32 @@ impl Link {
 
     /// A proposal that was sent before then and is not acked.
     pub(super) fn unacked_since(&self, then: Millis) -> Option<Zxid> {
-        self.unacked.oldest.filter(|(_, sent)| *sent <= then).map(|(zxid, _)| zxid)
+        self.unacked.since(then)
     }
 }
 
-/// Two of the proposals that wait for this learner's ack: the one that is timed, and the one to be
-/// timed after it. Enough to notice a learner that falls behind, however many there are.
+/// Two of the proposals that wait for one server's ack: the one that is timed, and the one to be
+/// timed after it. Enough to notice a server that falls behind, however many there are.
 ///
 /// Source: `LearnerHandler.SyncLimitCheck`.
 #[derive(Debug, Default)]
-struct Unacked {
+pub(super) struct Unacked {
     oldest: Option<(Zxid, Millis)>,
     newest: Option<(Zxid, Millis)>,
 }
 
 impl Unacked {
-    fn on_proposed(&mut self, zxid: Zxid, now: Millis) {
+    /// One that was proposed before then.
+    pub(super) fn since(&self, then: Millis) -> Option<Zxid> {
+        self.oldest.filter(|(_, sent)| *sent <= then).map(|(zxid, _)| zxid)
+    }
+
+    pub(super) fn on_proposed(&mut self, zxid: Zxid, now: Millis) {
         let slot = if self.oldest.is_none() { &mut self.oldest } else { &mut self.newest };
         *slot = Some((zxid, now));
     }
 
-    fn on_ack(&mut self, acked: Zxid) {
+    pub(super) fn on_ack(&mut self, acked: Zxid) {
         if self.newest.is_some_and(|(zxid, _)| zxid <= acked) {
             *self = Self::default();
         } else if self.oldest.is_some_and(|(zxid, _)| zxid <= acked) {

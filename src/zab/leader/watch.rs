@@ -40,7 +40,7 @@ impl Leader {
     /// Time has passed.
     ///
     /// # Errors
-    /// The term ends: the quorum is not there.
+    /// The term ends: the quorum is not there, or this server's own disk.
     pub(in crate::zab) fn on_time(&mut self, context: &mut Context<'_>) -> Result<(), Why> {
         if self.is_alone || context.now < self.watch.ping_at {
             return Ok(());
@@ -55,7 +55,22 @@ impl Leader {
         if self.watch.counts && !self.has_quorum(context) && !context.has(Mutation::NeverStepDown) {
             return Err(Why::QuorumLost);
         }
-        Ok(())
+        self.check_disk(context)
+    }
+
+    /// A leader whose own disk does not answer lets its learners commit for a while, but applies
+    /// nothing, and so serves nobody; if others can do without it, they should.
+    ///
+    /// COMPAT: Java leads on, and keeps in memory what it cannot log.
+    fn check_disk(&self, context: &Context<'_>) -> Result<(), Why> {
+        let limit_ms = context.config.timing.sync_ms();
+        let since = Millis(context.now.0.saturating_sub(limit_ms));
+        match self.unflushed.since(since) {
+            Some(zxid) if context.config.quorum.is_met_by(self.counted(context)) => {
+                Err(Why::DiskSilent { zxid, limit_ms })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// A voter looks for a leader. This one does not wait for voters that will not come.
@@ -127,8 +142,13 @@ impl Leader {
     }
 
     fn has_quorum(&self, context: &Context<'_>) -> bool {
-        let counted = self.links.values().filter(|link| link.counted_until > context.now);
-        let servers = counted.filter_map(|link| link.server);
-        context.config.quorum.is_met_by(servers.chain([context.config.me]))
+        context.config.quorum.is_met_by(self.counted(context).chain([context.config.me]))
+    }
+
+    /// Learners that are heard of.
+    fn counted(&self, context: &Context<'_>) -> impl Iterator<Item = ServerId> {
+        let now = context.now;
+        let counted = self.links.values().filter(move |link| link.counted_until > now);
+        counted.filter_map(|link| link.server)
     }
 }

@@ -179,7 +179,7 @@ impl Learner {
         let Contact::Linked(link) = &mut self.contact else { return };
         link.on_durable(upto, context);
         context.history.apply(context.out);
-        link.answer_syncs(context);
+        link.answer(context);
     }
 
     /// Something the sessions say.

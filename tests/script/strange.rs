@@ -6,7 +6,9 @@ use ringkeeper::wire::quorum::{Forwarded, LearnerInfo, PROTOCOL_VERSION, Packet,
 use ringkeeper::zab::election::Ballot;
 use ringkeeper::zab::{Input, LinkId, Mutations, Output, PeerFault, Refusal, Why};
 
-use crate::lone::{ACCEPTED, CURRENT, Lone, UP, ack, commit, new, new_leader, old, proposed};
+use crate::lone::{
+    ACCEPTED, CURRENT, Lone, UP, ack, commit, new, new_leader, old, proposal, proposed,
+};
 
 /// What a learner leaves its leader for.
 fn fault_of(learner: &mut Lone, packet: Packet) -> PeerFault {
@@ -64,6 +66,24 @@ fn a_learner_that_cannot_be_had_is_refused_and_the_leader_goes_on() {
         assert_eq!(closed, [Output::Close(LinkId(2), Why::Refused(refusal))]);
         assert_eq!(leader.zab.epoch(), Some(Epoch(2)));
     }
+}
+
+/// Its client may begin to count anew here: what it had asked for elsewhere by the same numbers
+/// must not be taken for what it asks for here.
+#[test]
+fn a_session_comes_behind_what_was_proposed_for_it_elsewhere() {
+    let mut learner = Lone::learning(3, Mutations::NONE);
+    let packet = Packet::Revalidated { session: SessionId(1), is_valid: true };
+    let passed = Output::Pass { link: UP, packet: packet.clone() };
+    assert_eq!(learner.hears(UP, packet.clone()), [passed.clone()], "nothing is in flight");
+    learner.hears(UP, proposed(new(1)));
+    learner.hears(UP, proposed(new(2)));
+    learner.durable(new(2));
+    assert_eq!(learner.hears(UP, packet), []);
+    learner.hears(UP, proposed(new(3)));
+    assert_eq!(learner.hears(UP, commit(new(1))), [Output::Commit(proposal(new(1)))]);
+    let last = [Output::Commit(proposal(new(2))), passed];
+    assert_eq!(learner.hears(UP, commit(new(2))), last, "the third came later");
 }
 
 struct Chance(u64);

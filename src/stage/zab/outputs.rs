@@ -43,8 +43,10 @@ impl ZabStage {
             | Output::Truncate { .. }
             | Output::Serve { .. }
             | Output::Rest(_) => !self.committed.is_empty(),
-            // A client that has synced reads all that was committed before.
-            Output::Pass { packet, .. } => *packet == Packet::Sync && !self.committed.is_empty(),
+            // A client that has synced, or moved, finds all applied that was committed before.
+            Output::Pass { packet: Packet::Sync | Packet::Revalidated { .. }, .. } => {
+                !self.committed.is_empty()
+            }
             Output::Election(_)
             | Output::Listen
             | Output::Unlisten
@@ -53,6 +55,7 @@ impl ZabStage {
             | Output::Close(..)
             | Output::Commit(_)
             | Output::Persist(_)
+            | Output::Pass { .. }
             | Output::ReadLog { .. } => false,
         }
     }

@@ -375,8 +375,8 @@ impl Link {
     }
 
     /// Something was applied.
-    pub(super) fn answer_syncs(&mut self, context: &mut Context<'_>) {
-        self.tail.answer_syncs(context);
+    pub(super) fn answer(&mut self, context: &mut Context<'_>) {
+        self.tail.answer(context);
     }
 
     /// The log is durable up to here.

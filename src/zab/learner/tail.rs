@@ -26,8 +26,8 @@ pub(super) struct Tail {
     has_come: bool,
     /// Logged, and to be acked one by one once durable.
     to_ack: VecDeque<Zxid>,
-    /// Answers to `sync`s, each behind this commit, which waits for this server's disk.
-    syncs: VecDeque<Zxid>,
+    /// Answers for the sessions, in order, each behind this txn.
+    answers: VecDeque<(Zxid, Packet)>,
 }
 
 impl Tail {
@@ -42,7 +42,7 @@ impl Tail {
             last,
             has_come: false,
             to_ack: VecDeque::new(),
-            syncs: VecDeque::new(),
+            answers: VecDeque::new(),
         }
     }
 
@@ -69,12 +69,9 @@ impl Tail {
             }
             // A ping before NEWLEADER's ack must not be answered; a second UPTODATE says nothing.
             Packet::Ping { .. } | Packet::UpToDate | Packet::Unknown { .. } => {}
-            Packet::Revalidated { .. } => {
-                context.out.push(Output::Pass { link: self.link, packet });
-            }
+            Packet::Revalidated { .. } => self.answer_behind(self.last, packet, context),
             Packet::Sync => {
-                self.syncs.push_back(context.history.last_committed());
-                self.answer_syncs(context);
+                self.answer_behind(context.history.last_committed(), packet, context);
             }
             Packet::Request(_)
             | Packet::Ack { .. }
@@ -134,7 +131,7 @@ impl Tail {
         if logged.is_some() {
             context.history.commit();
             context.history.apply(context.out);
-            self.answer_syncs(context);
+            self.answer(context);
         } else {
             self.committed += 1;
         }
@@ -180,11 +177,18 @@ impl Tail {
         }
     }
 
-    /// A `sync` shows what was committed before it: its answer comes behind that.
-    pub(super) fn answer_syncs(&mut self, context: &mut Context<'_>) {
+    fn answer_behind(&mut self, txn: Zxid, packet: Packet, context: &mut Context<'_>) {
+        self.answers.push_back((txn, packet));
+        self.answer(context);
+    }
+
+    /// A `sync` shows what was committed before it. A session that has come here may have been
+    /// proposed for elsewhere, by numbers that its client begins anew with: what was is applied
+    /// before the session is its client's here, or it would be taken for what that asks for next.
+    pub(super) fn answer(&mut self, context: &mut Context<'_>) {
         let applied = context.history.last_applied();
-        while self.syncs.pop_front_if(|upto| *upto <= applied).is_some() {
-            context.out.push(Output::Pass { link: self.link, packet: Packet::Sync });
+        while let Some((_, packet)) = self.answers.pop_front_if(|(behind, _)| *behind <= applied) {
+            context.out.push(Output::Pass { link: self.link, packet });
         }
     }
 }

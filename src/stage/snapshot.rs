@@ -124,11 +124,13 @@ pub fn write(
     tree: &RwLock<Tree>,
     options: &SnapshotOptions,
 ) -> Result<Option<SnapshotFile>, Failure> {
-    let Some((file, trailers)) = write_unfinished(image, tree, options)? else { return Ok(None) };
+    let written = write_unfinished(image, tree, options, give_way)?;
+    let Some((file, trailers)) = written else { return Ok(None) };
     file.finish(&trailers).map(Some).map_err(Failure::Log)
 }
 
 /// The same, for a snapshot that is to take the place of everything else; false if it is gone.
+/// There is no log to give way to, and a leader that waits for it, for `initLimit`.
 ///
 /// # Errors
 /// The disk's; what was written of the file is removed.
@@ -137,7 +139,8 @@ pub fn write_to_install(
     tree: &RwLock<Tree>,
     options: &SnapshotOptions,
 ) -> Result<bool, Failure> {
-    let Some((file, trailers)) = write_unfinished(image, tree, options)? else { return Ok(false) };
+    let written = write_unfinished(image, tree, options, SnapshotWriter::settle)?;
+    let Some((file, trailers)) = written else { return Ok(false) };
     file.finish_to_install(&trailers).map(|()| true).map_err(Failure::Log)
 }
 
@@ -145,6 +148,7 @@ fn write_unfinished(
     image: &Image,
     tree: &RwLock<Tree>,
     options: &SnapshotOptions,
+    settle: fn(&mut SnapshotWriter) -> io::Result<()>,
 ) -> Result<Option<(SnapshotWriter, Trailers)>, Failure> {
     let file = SnapshotWriter::create(&options.snap_dir, image.zxid, options.compression);
     let mut file = file.map_err(Failure::Log)?;
@@ -162,7 +166,7 @@ fn write_unfinished(
         chunk.clear();
         if file.bytes() - settled >= SNAPSHOT_STRETCH_BYTES {
             settled = file.bytes();
-            give_way(&mut file).map_err(Failure::Write)?;
+            settle(&mut file).map_err(Failure::Write)?;
         }
     }
     if progress == Progress::Gone {

@@ -194,9 +194,9 @@ pub enum Output {
     },
     /// What a peer says to the sessions: at a leader a request, a revalidation, the touches that
     /// answer a ping; at a learner a ping to be answered, a revalidation's answer, a `sync`'s. That
-    /// comes after the `Commit`s of what was committed before it, a revalidation's answer also after
-    /// those of what was proposed before it. Of the requests a `sync` must
-    /// not overtake others: it comes back as [`Input::Sync`].
+    /// comes after the `Commit`s of what was committed before it, a revalidation's answer also
+    /// after those of what was proposed before it. Of the requests a `sync` must not overtake
+    /// others: it comes back as [`Input::Sync`].
     Pass {
         /// From whom.
         link: LinkId,

@@ -85,8 +85,12 @@ fn access(config: &Config) -> Result<AccessConfig, Fatal> {
         enforced_schemes: None,
     };
     if auth.require_client_sasl {
-        access.enforced_schemes = Some(vec!["sasl".into()]);
-    } else if auth.enforced {
+        // COMPAT: it stands for `enforce.auth.schemes=sasl` (`AuthenticationHelper`).
+        let text = "sessionRequireClientSASLAuth is true, but SASL is not served: nobody could \
+                    come in; enforce.auth.schemes takes digest and ip";
+        return Err(Fatal::new(ExitCode::Invocation, text.to_owned()));
+    }
+    if auth.enforced {
         let schemes = &auth.enforced_schemes;
         let unknown = schemes.iter().find(|scheme| !access.has_provider(scheme));
         if schemes.is_empty() || unknown.is_some() {
@@ -168,4 +172,33 @@ pub(super) fn client_address(config: &Config) -> Result<SocketAddr, Fatal> {
 fn unresolved(host: &str, why: &str) -> Fatal {
     let text = format!("clientPortAddress {host} cannot be resolved: {why}");
     Fatal::new(ExitCode::Invocation, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authentication_that_nobody_could_pass_is_refused() {
+        let cases: [&[(&str, &str)]; 4] = [
+            &[("zookeeper.sessionRequireClientSASLAuth", "true")],
+            &[("zookeeper.enforce.auth.enabled", "true")],
+            &[
+                ("zookeeper.enforce.auth.enabled", "true"),
+                ("zookeeper.enforce.auth.schemes", "digest,sasl"),
+            ],
+            &[
+                ("zookeeper.enforce.auth.enabled", "true"),
+                ("zookeeper.enforce.auth.schemes", "digest"),
+                ("zookeeper.DigestAuthenticationProvider.enabled", "false"),
+            ],
+        ];
+        for case in cases {
+            let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            let properties: Vec<_> = case.iter().map(owned).collect();
+            let (config, _) = Config::load(None, &properties).unwrap();
+            let refused = access(&config).expect_err(&format!("{case:?}"));
+            assert_eq!(refused.code(), ExitCode::Invocation, "{case:?}");
+        }
+    }
 }

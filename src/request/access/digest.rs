@@ -14,12 +14,18 @@ pub enum DigestAlgorithm {
     /// The default.
     #[default]
     Sha1,
+    /// SHA-224.
+    Sha224,
     /// SHA-256.
     Sha256,
     /// SHA-384.
     Sha384,
     /// SHA-512.
     Sha512,
+    /// SHA-512/224.
+    Sha512_224,
+    /// SHA-512/256.
+    Sha512_256,
     /// SHA3-224.
     Sha3_224,
     /// SHA3-256.
@@ -35,9 +41,12 @@ impl DigestAlgorithm {
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match &*name.to_ascii_uppercase() {
             "SHA1" | "SHA-1" | "SHA" => Self::Sha1,
+            "SHA-224" => Self::Sha224,
             "SHA-256" => Self::Sha256,
             "SHA-384" => Self::Sha384,
             "SHA-512" => Self::Sha512,
+            "SHA-512/224" => Self::Sha512_224,
+            "SHA-512/256" => Self::Sha512_256,
             "SHA3-224" => Self::Sha3_224,
             "SHA3-256" => Self::Sha3_256,
             "SHA3-384" => Self::Sha3_384,
@@ -49,9 +58,12 @@ impl DigestAlgorithm {
     fn base64(self, text: &[u8]) -> String {
         match self {
             Self::Sha1 => STANDARD.encode(sha1::Sha1::digest(text)),
+            Self::Sha224 => STANDARD.encode(sha2::Sha224::digest(text)),
             Self::Sha256 => STANDARD.encode(sha2::Sha256::digest(text)),
             Self::Sha384 => STANDARD.encode(sha2::Sha384::digest(text)),
             Self::Sha512 => STANDARD.encode(sha2::Sha512::digest(text)),
+            Self::Sha512_224 => STANDARD.encode(sha2::Sha512_224::digest(text)),
+            Self::Sha512_256 => STANDARD.encode(sha2::Sha512_256::digest(text)),
             Self::Sha3_224 => STANDARD.encode(sha3::Sha3_224::digest(text)),
             Self::Sha3_256 => STANDARD.encode(sha3::Sha3_256::digest(text)),
             Self::Sha3_384 => STANDARD.encode(sha3::Sha3_384::digest(text)),

@@ -28,8 +28,16 @@ fn digest_ids_are_javas() {
     assert_eq!(digest.id("bob:pw"), BOB);
     assert_eq!(digest.id("super:test"), "super:D/InIHSb7yEEbrWz8b9l71RjZJU=");
     assert!(digest.id("bob").starts_with("bob:"));
-    digest.algorithm = DigestAlgorithm::from_name("SHA-256").unwrap();
-    assert_eq!(digest.id("bob:pw"), "bob:lXdkgIa9O1CDDWAryQ0pe9wUYi2LkG6M7Uocn/Vyn2g=");
+    let hashes = [
+        ("SHA-224", "V2mvd2ffOcs02HpVY83ycSg9kqz4jTlMn1ET9Q=="),
+        ("sha-256", "lXdkgIa9O1CDDWAryQ0pe9wUYi2LkG6M7Uocn/Vyn2g="),
+        ("SHA-512/224", "cqvSV2UbZ2q5COXLGv28T5tsr77x6AK7tzbGZg=="),
+        ("SHA-512/256", "A9N1joy8pAxXpZyuKoYHmry5YD7X6ES6VJn8WVyn8xY="),
+    ];
+    for (name, hash) in hashes {
+        digest.algorithm = DigestAlgorithm::from_name(name).unwrap();
+        assert_eq!(digest.id("bob:pw"), format!("bob:{hash}"), "{name}");
+    }
     assert_eq!(DigestAlgorithm::from_name("MD4"), None);
 }
 

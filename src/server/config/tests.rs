@@ -248,6 +248,16 @@ fn lines_that_are_refused() {
     }
 }
 
+/// The default hash in place of the one asked for would lock every user out.
+#[test]
+fn a_property_that_is_refused() {
+    let name = "zookeeper.DigestAuthenticationProvider.digestAlg";
+    for algorithm in ["MD5", "SHA257", ""] {
+        let error = Config::load(None, &owned(&[(name, algorithm)])).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("-D{name}: ")), "{error}");
+    }
+}
+
 #[test]
 fn files_that_lack_something() {
     let site = Site::new();

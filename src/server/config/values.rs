@@ -38,7 +38,7 @@ impl Values {
     ) -> Result<Self, ConfigError> {
         let mut values = Self::default();
         for (name, text) in properties {
-            values.take_property(name, text.trim());
+            values.take_property(name, text.trim())?;
         }
         if let Some(file) = file {
             for entry in entries {
@@ -49,11 +49,11 @@ impl Values {
         Ok(values)
     }
 
-    fn take_property(&mut self, name: &str, text: &str) {
+    fn take_property(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
         let given = Given { text: text.to_owned(), place: Place::Property(name.to_owned()) };
         let stripped = name.strip_prefix("zookeeper.");
         if let Some(key) = keys::by_property(name) {
-            self.take_known_property(key, given);
+            self.take_known_property(key, given)?;
         } else if let Some(rest) = stripped.filter(|rest| is_property_family(rest)) {
             self.families.insert(rest.to_owned(), given);
         } else if keys::by_name(stripped.unwrap_or(name)).is_some() {
@@ -62,22 +62,31 @@ impl Values {
         } else {
             self.warn_of_unknown_property(name, &given.place);
         }
+        Ok(())
     }
 
     /// COMPAT: `Boolean.getBoolean` takes any word but `true` for false; `Integer.getInteger`
     /// leaves the default where there is no number.
-    fn take_known_property(&mut self, key: &'static Key, mut given: Given) {
+    fn take_known_property(
+        &mut self,
+        key: &'static Key,
+        mut given: Given,
+    ) -> Result<(), ConfigError> {
         if check(key, &given.text).is_err() {
+            if FATAL_PROPERTIES.contains(&key.name) {
+                return Err(bad_value(key, key.name, given));
+            }
             let Given { text, place } = &given;
             let (name, takes) = (key.name, key.kind);
             if key.kind != Kind::Bool {
                 self.warn(format!("{place}: {text} is not allowed; {name} takes {takes}; ignored"));
-                return;
+                return Ok(());
             }
             self.warn(format!("{place}: {text} is taken as false; {name} takes {takes}"));
             "false".clone_into(&mut given.text);
         }
         self.given.insert(key.name, given);
+        Ok(())
     }
 
     fn warn_of_unknown_property(&mut self, name: &str, place: &Place) {
@@ -109,12 +118,9 @@ impl Values {
             }
             return Ok(());
         };
-        check(key, &entry.value).map_err(|()| ConfigError::BadValue {
-            place: given.place.clone(),
-            key: entry.key.clone(),
-            value: entry.value.clone(),
-            allowed: key.kind.to_string(),
-        })?;
+        if check(key, &entry.value).is_err() {
+            return Err(bad_value(key, &entry.key, given));
+        }
         self.warn_of_repetition(key.name, &given, self.given.get(key.name).cloned());
         self.given.insert(key.name, given);
         Ok(())
@@ -240,6 +246,20 @@ impl Values {
     pub(super) fn hours_ms(&self, name: &str) -> Option<u64> {
         let millis = hours_ms(self.text(name)).expect("checked when given, or the table's");
         u64::try_from(millis).ok().filter(|millis| *millis > 0)
+    }
+}
+
+/// Properties whose default must not stand in for what was asked.
+///
+/// COMPAT: Java does not start with a hash it does not have (`DigestAuthenticationProvider`).
+const FATAL_PROPERTIES: [&str; 1] = ["DigestAuthenticationProvider.digestAlg"];
+
+fn bad_value(key: &Key, written: &str, given: Given) -> ConfigError {
+    ConfigError::BadValue {
+        place: given.place,
+        key: written.to_owned(),
+        value: given.text,
+        allowed: key.kind.to_string(),
     }
 }
 

@@ -118,9 +118,10 @@ impl Recorder {
         self.block().latency.record(value);
     }
 
-    /// A reply of so many bytes was made.
+    /// A reply of so many bytes was made, its length not counted.
     pub fn response_bytes(&self, value: u64) {
         let block = self.block();
+        block.counters[Counter::ResponseBytes as usize].add(value);
         block.responses.record(value);
         block.response_last.store(value);
     }
@@ -199,5 +200,6 @@ mod tests {
         assert_eq!(readings.latency.average_text(), "2.3333");
         assert_eq!((readings.responses.min(), readings.responses.max), (20, 90));
         assert_eq!((readings.response_last, readings.packets_sent), (40, 3));
+        assert_eq!(readings.counter(Counter::ResponseBytes), 150);
     }
 }

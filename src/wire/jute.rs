@@ -54,6 +54,29 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
+/// Bytes as Java reads them: what is not UTF-8 becomes U+FFFD.
+///
+/// COMPAT: one for all the bytes of a surrogate, which Java itself writes for half a character
+/// above U+FFFF (`BinaryOutputArchive.stringToByteBuffer`); Rust would make three of them.
+pub fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut whole = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((byte, after)) = rest.split_first() {
+        if let [0xed, 0xa0..=0xbf, 0x80..=0xbf, after @ ..] | [0xed, 0xa0..=0xbf, after @ ..] = rest
+        {
+            whole.extend("\u{fffd}".bytes());
+            rest = after;
+        } else {
+            whole.push(*byte);
+            rest = after;
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&whole).into_owned())
+}
+
 /// Walks the bytes of records.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'a> {
@@ -130,9 +153,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Jute's `ustring`. Bytes that are not UTF-8 become U+FFFD, as in Java.
+    /// Jute's `ustring`, read as [`text_of`] does.
     pub fn string(&mut self) -> Result<Option<Cow<'a, str>>, DecodeError> {
-        Ok(self.buffer()?.map(String::from_utf8_lossy))
+        Ok(self.buffer()?.map(text_of))
     }
 
     /// A string that must not be null.
@@ -273,8 +296,28 @@ mod tests {
         assert_eq!(Reader::new(&negative).buffer(), refused);
     }
 
+    /// As `new String(bytes, UTF_8)` of Java 17 reads them.
     #[test]
     fn broken_utf8_becomes_the_replacement_character() {
+        let cases: [(&[u8], usize); 11] = [
+            (b"\xff", 1),
+            (b"\xff\xfe", 2),
+            (b"\xc0\x80", 2),
+            (b"\xe6\xbc", 1),
+            (b"\xf4\x90\x80\x80", 4),
+            (b"\xed\xa0\x80", 1),
+            (b"\xed\xa0\xbd\xed\xb8\x80", 2),
+            (b"\xed\xed\xbf\xbf", 2),
+            (b"\xe2\xed\xa0\x80", 2),
+            (b"\xed\xa0", 1),
+            (b"\xe0\x80\x80", 3),
+        ];
+        for (broken, count) in cases {
+            let bytes = [b"/", broken, b"z"].concat();
+            let text = format!("/{}z", "\u{fffd}".repeat(count));
+            assert_eq!(text_of(&bytes), text, "{broken:x?}");
+        }
+        assert!(matches!(text_of("/\u{d7ff}\u{1f600}".as_bytes()), Cow::Borrowed(_)));
         let bytes = [0, 0, 0, 2, b'/', 0xff];
         assert_eq!(Reader::new(&bytes).text().as_deref(), Ok("/\u{fffd}"));
     }

@@ -333,8 +333,8 @@ impl<'a> SetWatches<'a> {
             data: r.texts()?,
             exist: r.texts()?,
             child: r.texts()?,
-            persistent: if with_persistent { r.texts()? } else { Vec::new() },
-            recursive: if with_persistent { r.texts()? } else { Vec::new() },
+            persistent: if with_persistent { lenient_paths(r)? } else { Vec::new() },
+            recursive: if with_persistent { lenient_paths(r)? } else { Vec::new() },
         })
     }
 
@@ -376,6 +376,12 @@ const NULL_PATH: &str = "\0null";
 /// where it only looks a path up a null is one of its own.
 fn lenient_path<'a>(r: &mut Reader<'a>) -> Result<Cow<'a, str>, DecodeError> {
     Ok(r.string()?.unwrap_or(Cow::Borrowed(NULL_PATH)))
+}
+
+/// A vector of them, which must not be null itself: what persistent watches are on.
+fn lenient_paths<'a>(r: &mut Reader<'a>) -> Result<Vec<Cow<'a, str>>, DecodeError> {
+    let count = r.count(4)?.ok_or(DecodeError::Null)?;
+    (0..count).map(|_| lenient_path(r)).collect()
 }
 
 impl<'a> Request<'a> {

@@ -10,6 +10,7 @@
     reason = "a test"
 )]
 
+mod counts;
 mod crowds;
 mod farewells;
 mod frames;
@@ -70,7 +71,13 @@ fn main() -> ExitCode {
         }
     };
     let mut context = Context { dir, name, server, count: 0 };
-    let cases =
-        [frames::CASES, records::CASES, crowds::CASES, throttles::CASES, farewells::CASES].concat();
-    support::cases::run(&mut context, &cases)
+    let cases = [
+        frames::CASES,
+        records::CASES,
+        counts::CASES,
+        crowds::CASES,
+        throttles::CASES,
+        farewells::CASES,
+    ];
+    support::cases::run(&mut context, &cases.concat())
 }

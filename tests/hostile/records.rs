@@ -15,6 +15,9 @@ pub const CASES: &[Case<Context>] = &[
     ("every record cut at every byte", cut_records),
     ("every length in every record lies", lying_lengths),
     ("null paths", null_paths),
+    ("nulls that cost no zxid, or are of no account", other_nulls),
+    ("an auth packet that ends early ends the connection", cut_auth),
+    ("half a character above U+FFFF is one replacement character", surrogates),
     ("modes and types out of range", out_of_range),
     ("bytes behind a record are ignored", trailing_bytes),
     ("a TTL without a TTL mode is refused", ttl_without_mode),
@@ -140,6 +143,52 @@ fn null_paths(context: &mut Context) {
     let mut body = vec![0; 8];
     body.extend([0xff; 12]);
     assert_eq!(ask(&mut client, 101, &body).header.err, MARSHALLING, "setWatches");
+}
+
+/// COMPAT: a null ACL in a multi is found before the multi has its zxid, and persistent watches may
+/// be set on a null path.
+fn other_nulls(context: &mut Context) {
+    let mut client = Client::connect(context.server.address).unwrap();
+    let before = ask(&mut client, 107, &[]).header.zxid;
+    let mut multi = Vec::new();
+    let mut w = Writer::new(&mut multi);
+    w.i32(1);
+    w.bytes(&[0, 0xff, 0xff, 0xff, 0xff]); // not the end
+    w.string("/records");
+    w.buffer(None);
+    w.buffer(None); // the ACL
+    w.bytes(&[0; 4]);
+    w.bytes(&[0xff, 0xff, 0xff, 0xff, 1, 0xff, 0xff, 0xff, 0xff]);
+    let reply = ask(&mut client, 14, &multi);
+    assert_eq!((reply.header.err, reply.header.zxid), (MARSHALLING, before));
+    for list in 0..5 {
+        let mut body = vec![0; 8];
+        for at in 0..5 {
+            body.extend(i32::from(at == list).to_be_bytes());
+            body.extend(vec![0xff; if at == list { 4 } else { 0 }]);
+        }
+        let expected = if list < 3 { MARSHALLING } else { 0 };
+        assert_eq!(ask(&mut client, 105, &body).header.err, expected, "a null in list {list}");
+    }
+}
+
+fn cut_auth(context: &mut Context) {
+    for op in [100, 102] {
+        let mut client = Client::connect(context.server.address).unwrap();
+        let mut out = Vec::new();
+        append_raw(&mut out, -4, op, |w| w.bytes(&[0, 0, 0, 9, b'x']));
+        client.connection.send(&out).unwrap();
+        assert!(client.reply().unwrap().is_none(), "opcode {op} is not answered");
+    }
+}
+
+fn surrogates(context: &mut Context) {
+    let mut client = Client::connect(context.server.address).unwrap();
+    let mut body = Vec::new();
+    Writer::new(&mut body).buffer(Some(b"/\xed\xa0\xbd\xed\xb8\x80"));
+    let mut echo = Vec::new();
+    Writer::new(&mut echo).string("/\u{fffd}\u{fffd}");
+    assert_eq!(ask(&mut client, 9, &body).body, echo, "sync echoes what was read");
 }
 
 fn out_of_range(context: &mut Context) {

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::Digest as _;
 
 use super::Identity;
+use crate::wire::jute::text_of;
 
 /// The hash behind `digest` ids; all servers must agree, and stored ACLs do not convert.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -97,7 +98,7 @@ impl Digest {
     }
 
     pub(super) fn identities(&self, data: &[u8]) -> Vec<Identity> {
-        let id = self.id(&String::from_utf8_lossy(data));
+        let id = self.id(&text_of(data));
         let mut identities = Vec::with_capacity(2);
         if self.super_digest.as_deref() == Some(&*id) {
             identities.push(Identity::superuser());

@@ -1,5 +1,6 @@
 //! One connection as its shard sees it.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -52,7 +53,7 @@ pub(super) struct Tally {
     pub(super) established: Millis,
     pub(super) timeout_ms: i32,
     pub(super) received: u64,
-    pub(super) sent: u64,
+    pub(super) sent: Cell<u64>,
     pub(super) last_op: Option<OpCode>,
     pub(super) last_cxid: i32,
     pub(super) last_zxid: i64,
@@ -70,7 +71,7 @@ impl Tally {
             established,
             timeout_ms: 0,
             received: 0,
-            sent: 0,
+            sent: Cell::new(0),
             last_op: None,
             last_cxid: -1,
             last_zxid: -1,
@@ -89,6 +90,11 @@ impl Tally {
         *self = Self { timeout_ms: self.timeout_ms, ..fresh };
     }
 
+    /// A packet of any kind went out.
+    pub(super) fn told(&self) {
+        self.sent.set(self.sent.get() + 1);
+    }
+
     pub(super) fn replied(
         &mut self,
         op: OpCode,
@@ -97,7 +103,7 @@ impl Tally {
         latency_us: u64,
         now: Millis,
     ) {
-        self.sent += 1;
+        self.told();
         self.last_op = Some(op);
         self.last_cxid = xid.0;
         self.last_zxid = zxid.0;

@@ -7,11 +7,13 @@ use super::client::{Asked, Client, Phase};
 use super::{Close, ConnectionId, Shard};
 use crate::ids::Zxid;
 use crate::limits::{EVENT_BYTES_MAX, OUTBOX_BYTES_PAUSE};
-use crate::metrics::Advanced;
+use crate::metrics::{Advanced, Basic, Counter, Recorder};
 use crate::reply::response;
 use crate::request::access;
 use crate::stage::message::{Batch, Entry, SessionCell};
-use crate::tree::{Change, SharedAcl};
+use crate::tree::{Change, ChangeKind, SharedAcl};
+use crate::wire::client::EventType;
+use crate::wire::frame::LENGTH_BYTES;
 use crate::wire::record::perms;
 
 impl Shard {
@@ -62,7 +64,7 @@ impl Shard {
         let latency_us = self.now_us.saturating_sub(at_us);
         self.recorder.record_advanced(Advanced::Updatelatency, latency_us / 1000);
         self.recorder.request_latency_ms(latency_us / 1000);
-        self.recorder.response_bytes(frame.len() as u64);
+        self.recorder.response_bytes((frame.len() - LENGTH_BYTES) as u64);
         client.tally.replied(op, xid, zxid, latency_us, self.now);
         let is_held = std::mem::take(&mut client.is_held);
         let is_free = client.order.answered();
@@ -85,6 +87,7 @@ impl Shard {
             Some(client) if client.phase == Phase::Connecting => {
                 client.phase = Phase::Open;
                 client.session = Some(cell);
+                client.tally.told();
                 self.post(id, &bytes[range]);
                 self.make_ready(id); // it may have sent requests already
             }
@@ -122,6 +125,7 @@ impl Shard {
                 .is_some_and(|client| access::permits(access, acl, perms::READ, &client.identities))
         };
         let reactor = &mut parts.reactor;
+        let (mut told, mut told_of_parent) = (0, 0);
         watches.fire(change, may_read, |key, kind, path| {
             let id = ConnectionId::from_bits(key);
             let waiting = reactor.outbox_bytes(id);
@@ -130,10 +134,19 @@ impl Shard {
             response::event(outbox, change.zxid, kind, path);
             let bytes = outbox.len() - start;
             recorder.packets_sent(1);
+            recorder.add(Counter::WatchBytes, (bytes - LENGTH_BYTES) as u64);
+            clients.get(&id).inspect(|client| client.tally.told());
+            match kind {
+                EventType::NodeChildrenChanged => told_of_parent += 1,
+                EventType::NodeCreated | EventType::NodeDeleted | EventType::NodeDataChanged => {
+                    told += 1;
+                }
+            }
             if waiting > OUTBOX_BYTES_PAUSE {
                 overfull.push((id, bytes));
             }
         });
+        count_watchers(recorder, change.kind, told, told_of_parent);
         while let Some((id, bytes)) = self.overfull.pop() {
             self.count_unread(id, bytes);
         }
@@ -146,6 +159,20 @@ impl Shard {
             let peer = client.peer;
             self.complain(peer, "it does not read its events; closing");
             self.close(id, Close::Now);
+        }
+    }
+}
+
+/// How many were told of one change; a change nobody watches is not counted.
+fn count_watchers(recorder: &Recorder, kind: ChangeKind, told: u64, told_of_parent: u64) {
+    let of_node = match kind {
+        ChangeKind::Created => Basic::NodeCreatedWatchCount,
+        ChangeKind::Deleted => Basic::NodeDeletedWatchCount,
+        ChangeKind::DataChanged => Basic::NodeChangedWatchCount,
+    };
+    for (summary, told) in [(of_node, told), (Basic::NodeChildrenWatchCount, told_of_parent)] {
+        if told > 0 {
+            recorder.record(summary, told);
         }
     }
 }

@@ -39,9 +39,17 @@ pub(super) enum Verdict {
     Reject(String),
 }
 
-/// COMPAT: Java finds a multi undecodable, or a path null, after it has given the request its zxid.
+/// COMPAT: Java finds a multi undecodable, or a path null, after it has given the request its zxid;
+/// but what is null in a multi and no path, an ACL, it finds before.
 fn takes_zxid(op: OpCode, error: DecodeError) -> bool {
-    op == OpCode::Multi || error == DecodeError::NullPath
+    match error {
+        DecodeError::NullPath => true,
+        DecodeError::Null => false,
+        DecodeError::Truncated { .. }
+        | DecodeError::NegativeLength { .. }
+        | DecodeError::WritesInMultiRead
+        | DecodeError::Unknown { .. } => op == OpCode::Multi,
+    }
 }
 
 /// See the module.
@@ -94,11 +102,11 @@ impl Desk<'_> {
                 if self.client.order.admit(lane) != Admission::Serve {
                     return Verdict::Wait;
                 }
-                self.client.tally.received += 1;
-                self.recorder.packets_received(1);
+                self.received();
                 match Request::decode(op, &mut r) {
                     Ok(request) => self.answer(header.xid, &request, bytes),
-                    // COMPAT: Java reads these where it reads the frame (`processPacket`)
+                    // COMPAT: auth and sasl are decoded by the thread that reads the connection,
+                    // which then gives it up (`ZooKeeperServer.processPacket`).
                     Err(error) if lane == Lane::Aside => Verdict::Reject(error.to_string()),
                     Err(error) => self.undecodable(header.xid, op, error, bytes),
                 }
@@ -115,8 +123,7 @@ impl Desk<'_> {
         if self.client.order.admit(Lane::Read) != Admission::Serve {
             return Verdict::Wait;
         }
-        self.client.tally.received += 1;
-        self.recorder.packets_received(1);
+        self.received();
         response::empty(self.replies, xid, self.tree.last_zxid(), ErrorCode::NotReadOnly);
         self.replied(op, xid, bytes)
     }
@@ -163,13 +170,13 @@ impl Desk<'_> {
             if self.client.order.admit(Lane::Read) != Admission::Serve {
                 return Verdict::Wait;
             }
+            self.received();
             return self.undecodable(xid, op, *error, bytes);
         }
         if self.client.order.admit(lane) != Admission::Submit {
             return Verdict::Wait;
         }
-        self.client.tally.received += 1;
-        self.recorder.packets_received(1);
+        self.received();
         Verdict::Submit { bytes, xid, op, body: record.into() }
     }
 
@@ -233,6 +240,8 @@ impl Desk<'_> {
             served.code
         });
         namespace::count_read(self.recorder, request, &self.replies[start..]);
+        let bytes_sent = self.replies.len() - start - frame::LENGTH_BYTES;
+        self.recorder.response_bytes(bytes_sent as u64);
         let armed = match watch {
             None => Ok(()),
             Some(Arm::Data(path)) => self.watches.watch_data(self.id.bits(), path),
@@ -282,12 +291,18 @@ impl Desk<'_> {
         self.client.tally.replied(op, xid, zxid, latency_us, self.now);
         self.recorder.request_latency_ms(latency_us / 1000);
         self.recorder.record_advanced(Advanced::Readlatency, latency_us / 1000);
-        self.sent(1);
+        self.recorder.packets_sent(1);
         Verdict::Answered(bytes)
+    }
+
+    pub(super) fn received(&mut self) {
+        self.client.tally.received += 1;
+        self.recorder.packets_received(1);
     }
 
     fn sent(&mut self, packets: u64) {
         self.recorder.packets_sent(packets);
+        self.client.tally.sent.update(|sent| sent + packets);
     }
 
     fn authenticate(

@@ -49,9 +49,11 @@ impl Shard {
 
     fn on_word(&mut self, id: ConnectionId, word: Word, operand: Option<i64>) -> Step {
         self.recorder.packets_received(1);
+        self.recorder.add(Counter::BytesReceivedCount, 4);
         let origin = Origin { shard: self.parts.index, connection: id };
         let Some(client) = self.clients.get_mut(&id) else { return Step::Over };
         client.phase = Phase::Word;
+        client.tally.received += 1;
         if self.parts.words.push(WordAsk { origin, word, operand }).is_err() {
             self.close(id, Close::Now); // more words at once than anybody asks in earnest
         }
@@ -71,6 +73,7 @@ impl Shard {
             Ok(request) => request,
             Err(error) => return self.reject(id, &format!("not a connect request: {error}")),
         };
+        self.recorder.add(Counter::ConnectionRequestCount, 1);
         if let Some(why) = turned_away(self.parts.shared.service.now(), &request) {
             return self.reject(id, why);
         }
@@ -102,14 +105,17 @@ impl Shard {
             return Step::Wait;
         }
         self.is_asking = true;
-        self.recorder.add(Counter::ConnectionRequestCount, 1);
+        let is_learner = self.parts.shared.service.now() == Service::Forwarding;
+        if ask.session != SessionId::NONE && !is_learner {
+            self.recorder.add(Counter::ConnectionRevalidateCount, 1); // a learner's zab thread does
+        }
         self.recorder.packets_received(1);
         if let Some(client) = self.clients.get_mut(&id) {
             client.phase = Phase::Connecting;
             client.tally.received += 1;
             client.tally.timeout_ms = ask.timeout_ms;
         }
-        self.parts.reactor.consume(id, bytes);
+        self.consume(id, bytes);
         Step::Wait
     }
 

@@ -22,6 +22,7 @@ impl Shard {
                 Question::Text(id, text) => {
                     if let Some(outbox) = self.parts.reactor.outbox(id) {
                         outbox.extend_from_slice(&text);
+                        self.recorder.packets_sent(1);
                     }
                     self.close(id, Close::AfterFlush);
                 }
@@ -86,7 +87,7 @@ fn facts(client: &Client) -> ConnectionFacts {
         is_reading: !client.is_paused,
         queued: client.asked.len() as u64,
         received: tally.received,
-        sent: tally.sent,
+        sent: tally.sent.get(),
         session: client.session.as_ref().map(|cell| SessionFacts {
             id: cell.id,
             last_op: tally.last_op,

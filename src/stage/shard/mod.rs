@@ -165,6 +165,7 @@ impl Shard {
             Event::Drained { id } => self.on_drained(*id),
             Event::Closed { id, reason } => {
                 if let CloseReason::Broken(_) = reason {
+                    self.recorder.add(Counter::ConnectionDropCount, 1);
                     self.hear_out(*id);
                 }
                 self.on_closed(*id);
@@ -202,6 +203,7 @@ impl Shard {
     fn on_end_of_input(&mut self, id: ConnectionId) {
         if let Some(client) = self.clients.get_mut(&id) {
             client.stream = Stream::Ended;
+            self.recorder.add(Counter::ConnectionDropCount, 1);
             self.make_ready(id);
         }
     }

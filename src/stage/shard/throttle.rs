@@ -60,6 +60,7 @@ impl Shard {
     /// Input of a connection is dealt with.
     pub(super) fn consume(&mut self, id: ConnectionId, bytes: usize) {
         self.parts.reactor.consume(id, bytes);
+        self.recorder.add(Counter::BytesReceivedCount, bytes as u64);
         if self.parts.shared.settings.crowd.is_some()
             && let Some(client) = self.clients.get_mut(&id)
         {
@@ -139,8 +140,7 @@ impl Desk<'_> {
             return Verdict::Wait;
         }
         self.recorder.add(Counter::ThrottledOps, 1);
-        self.client.tally.received += 1;
-        self.recorder.packets_received(1);
+        self.received();
         response::empty(self.replies, xid, self.tree.last_zxid(), ErrorCode::ThrottledOp);
         self.replied(op, xid, bytes)
     }

@@ -16,6 +16,7 @@ use crate::tree::acl::{OPEN_ACL, OPEN_ACL_ID};
 use crate::tree::arena::{NewNode, split};
 use crate::tree::node::{NO_NODE, NodeId, NodeKind, StatPersisted};
 use crate::tree::{Tree, TreeOptions};
+use crate::wire::jute::text_of;
 use crate::wire::{Acl, Reader};
 
 /// Bytes reserved at once for a field whose length is not borne out yet.
@@ -213,7 +214,7 @@ impl<R: Read> Input<'_, R> {
         let mut bytes = std::mem::take(&mut self.scratch);
         bytes.clear();
         self.bytes(len, &mut bytes)?;
-        if let Cow::Owned(repaired) = String::from_utf8_lossy(&bytes) {
+        if let Cow::Owned(repaired) = text_of(&bytes) {
             bytes = repaired.into_bytes();
         }
         self.scratch = bytes;

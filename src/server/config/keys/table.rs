@@ -16,8 +16,19 @@ const PORT: Kind = Whole(0, 65_535);
 const RATIO: Kind = Real(0.0, 1.0);
 const YES_NO: Kind = OneOf(&["yes", "no"]);
 const HASH: Kind = OneOfAnyCase(&[
-    "SHA1", "SHA-1", "SHA", "SHA-224", "SHA-256", "SHA-384", "SHA-512", "SHA-512/224",
-    "SHA-512/256", "SHA3-224", "SHA3-256", "SHA3-384", "SHA3-512",
+    "SHA1",
+    "SHA-1",
+    "SHA",
+    "SHA-224",
+    "SHA-256",
+    "SHA-384",
+    "SHA-512",
+    "SHA-512/224",
+    "SHA-512/256",
+    "SHA3-224",
+    "SHA3-256",
+    "SHA3-384",
+    "SHA3-512",
 ]);
 /// Twenty ticks are the default session timeout, and must fit an `int`.
 const TICK: Kind = Whole(1, INT / 20);

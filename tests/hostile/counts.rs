@@ -1,0 +1,55 @@
+//! What `mntr` and `cons` count of a few requests, as Java counts it.
+
+use ringkeeper::wire::OpCode;
+use ringkeeper::wire::request::Request;
+
+use crate::Context;
+use crate::support::cases::Case;
+use crate::support::client::read;
+use crate::support::{Client, Server};
+
+pub const CASES: &[Case<Context>] = &[("watches and bytes are counted", watches_and_bytes)];
+
+fn metric(server: &Server, name: &str) -> u64 {
+    let text = server.word("mntr").unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}\t")));
+    line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+}
+
+/// The number behind `key` in the line of `cons` about this session.
+fn counted(server: &Server, session: &str, key: &str) -> u64 {
+    let text = server.word("cons").unwrap();
+    let line = text.lines().find(|line| line.contains(session));
+    let line = line.unwrap_or_else(|| panic!("no {session} in {text}"));
+    let (_, rest) = line.split_once(&format!("{key}=")).unwrap();
+    rest.split(',').next().unwrap().parse().unwrap()
+}
+
+fn watches_and_bytes(context: &mut Context) {
+    let server = context.another(|spec| spec);
+    let mut watcher = Client::connect(server.address).unwrap();
+    let mut writer = Client::connect(server.address).unwrap();
+    writer.create("/counted", b"1", 0);
+    watcher.must(&read(OpCode::GetData, "/counted", true));
+    watcher.must(&read(OpCode::GetChildren, "/counted", true));
+    writer.must(&Request::SetData { path: "/counted".into(), data: Some(b"22"), version: -1 });
+    let biggest = 16 + writer.create("/counted/x", b"", 0).body.len();
+    writer.must(&Request::Delete { path: "/counted/x".into(), version: -1 });
+    watcher.must(&Request::Ping); // behind the events
+    assert_eq!(watcher.events.len(), 2, "one of each watch");
+
+    let session = format!("{:#x}", watcher.session.0);
+    assert_eq!(counted(&server, &session, "recved"), 4, "handshake, two reads, ping");
+    assert_eq!(counted(&server, &session, "sent"), 6, "the same, and two events");
+    let events: usize = watcher.events.iter().map(Vec::len).sum();
+    assert_eq!(metric(&server, "zk_watch_bytes"), events as u64);
+    for (name, count) in [("changed", 1), ("children", 1), ("created", 0), ("deleted", 0)] {
+        let name = format!("zk_cnt_node_{name}_watch_count");
+        assert_eq!(metric(&server, &name), count, "{name}");
+    }
+    assert_eq!(metric(&server, "zk_max_client_response_size"), biggest as u64);
+    assert_eq!(metric(&server, "zk_min_client_response_size"), 16, "the ping's");
+    assert_eq!(metric(&server, "zk_connection_request_count"), 2);
+    assert!(metric(&server, "zk_response_bytes") > 7 * 16);
+    assert!(metric(&server, "zk_bytes_received_count") > 2 * 49);
+}

@@ -152,6 +152,8 @@ fn warnings_for_lines() {
         ("snapshotSizeFactor=1.5", "Invalid snapshotSizeFactor: 1.5. Using 0.33"),
         ("secureClientPort=2281", "secureClientPort is kept, but not in force yet"),
         ("admin.serverPort=9090", "admin.serverPort is kept, but not in force yet"),
+        ("observerMasterPort=2191", "observerMasterPort is kept, but not in force yet"),
+        ("oraclePath=/o", "oraclePath is kept, but not in force yet"),
         ("dataLogDir=log", "dataLogDir=log is relative to where the server is started"),
         ("peerType=observer", "Peer type from servers list (participant) doesn't match peerType"),
         ("server.1=a:1:2", "Invalid configuration, only one server specified (ignoring)"),

@@ -250,6 +250,16 @@ fn lines_that_are_refused() {
     }
 }
 
+/// An ensemble has local sessions: nobody is told that they are not in force.
+#[test]
+fn local_sessions_are_in_force() {
+    let text =
+        format!("{FIVE_LINES}localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\n");
+    let (config, warnings) = Site::new().load(&text, &[]);
+    assert!(config.sessions.local && config.sessions.local_upgrading);
+    assert_eq!(loud(&warnings), [""; 0]);
+}
+
 /// The default hash in place of the one asked for would lock every user out.
 #[test]
 fn a_property_that_is_refused() {

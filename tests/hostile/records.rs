@@ -16,7 +16,6 @@ pub const CASES: &[Case<Context>] = &[
     ("every length in every record lies", lying_lengths),
     ("null paths", null_paths),
     ("nulls that cost no zxid, or are of no account", other_nulls),
-    ("an auth packet that ends early ends the connection", cut_auth),
     ("half a character above U+FFFF is one replacement character", surrogates),
     ("modes and types out of range", out_of_range),
     ("bytes behind a record are ignored", trailing_bytes),
@@ -169,16 +168,6 @@ fn other_nulls(context: &mut Context) {
         }
         let expected = if list < 3 { MARSHALLING } else { 0 };
         assert_eq!(ask(&mut client, 105, &body).header.err, expected, "a null in list {list}");
-    }
-}
-
-fn cut_auth(context: &mut Context) {
-    for op in [100, 102] {
-        let mut client = Client::connect(context.server.address).unwrap();
-        let mut out = Vec::new();
-        append_raw(&mut out, -4, op, |w| w.bytes(&[0, 0, 0, 9, b'x']));
-        client.connection.send(&out).unwrap();
-        assert!(client.reply().unwrap().is_none(), "opcode {op} is not answered");
     }
 }
 

@@ -202,6 +202,17 @@ mod tests {
     }
 
     #[test]
+    fn a_file_in_the_place_of_a_directory_is_named_as_such() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("data");
+        touch(&file);
+        let error = Directory::open(&file, &file, true).unwrap_err().to_string();
+        let path = file.join("version-2");
+        assert!(error.contains(&format!("cannot create {}", path.display())), "{error}");
+        assert!(error.contains("is a file and not a directory"), "{error}");
+    }
+
+    #[test]
     fn files_in_the_wrong_directory_are_refused() {
         let root = tempfile::tempdir().unwrap();
         let (data, logs) = (root.path().join("data"), root.path().join("logs"));

@@ -369,6 +369,10 @@ fn advice(action: Action, kind: io::ErrorKind) -> &'static str {
         (io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem, _) => {
             "let the server's user read and write there, then start it again"
         }
+        (io::ErrorKind::NotADirectory, _) => {
+            "something on that path is a file and not a directory: move it away, or set dataDir (or \
+             dataLogDir) to a directory"
+        }
         (_, Action::Write | Action::Flush) => {
             "the server must stop, for what reached the disk is unknown; check the disk and the \
              kernel log, then start it again: everything acknowledged is on disk"

@@ -24,6 +24,7 @@ const PACKETS: usize = 5;
 pub const CASES: &[Case<Context>] = &[
     ("maxClientCnxns", max_client_connections),
     ("maxCnxns", max_connections),
+    ("four-letter words count as connections", words_count),
     ("globalOutstandingLimit slows, and loses nothing", outstanding_limit),
     ("a client that never reads its replies", deaf_reader),
     ("a client that never reads its events", deaf_watcher),
@@ -65,6 +66,24 @@ fn max_client_connections(context: &mut Context) {
 fn max_connections(context: &mut Context) {
     let server = context.another(|spec| spec.config("maxCnxns=6"));
     assert!(wait_for(Duration::from_secs(5), || served(server.address, 9) == 6));
+}
+
+fn words_count(context: &mut Context) {
+    let server = context.another(|spec| spec.config("maxClientCnxns=2"));
+    let room = || server.word("ruok").is_ok_and(|text| text == "imok");
+    let [first, _second] = [(), ()].map(|()| {
+        let mut client = None;
+        // the connections that asked `srvr` may not have gone yet
+        let is_served = || {
+            client = Client::connect(server.address).ok();
+            client.is_some()
+        };
+        assert!(wait_for(Duration::from_secs(5), is_served));
+        client
+    });
+    assert!(!room(), "a third connection is answered");
+    drop(first);
+    assert!(wait_for(Duration::from_secs(5), room), "and one that has room is not");
 }
 
 fn outstanding_limit(context: &mut Context) {

@@ -20,6 +20,7 @@ pub const CASES: &[Case<Context>] = &[
     ("closeSession behind all else, then the end of the stream", farewell),
     ("closeSession behind all else, then a reset", rude_farewell),
     ("nobody reads what the server logs", broken_log),
+    ("enforced authentication refuses a ping, too", unproven),
 ];
 
 /// More than the log's queue holds, all in one bucket: after a restart each has its whole timeout.
@@ -169,4 +170,22 @@ fn broken_log(context: &mut Context) {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(served, "a server dies with its terminal");
+}
+
+/// Before it has proved who it is, a client is told so and cut off; its session goes on.
+fn unproven(context: &mut Context) {
+    let server = context.another(|spec| {
+        spec.property("zookeeper.enforce.auth.enabled", "true")
+            .property("zookeeper.enforce.auth.schemes", "digest")
+    });
+    let mut client = Client::connect(server.address).unwrap();
+    for request in [Request::Ping, read(OpCode::Exists, "/", false), create("/unproven", b"", 0)] {
+        let reply = client.call(&request).expect("a reply");
+        assert_eq!((reply.header.zxid.0, reply.header.err), (0, -124), "{request:?}");
+        assert!(client.reply().unwrap().is_none(), "and then the end");
+        client = client.reattach(server.address).expect("the session goes on");
+    }
+    client.digest("bob:pw");
+    client.must(&Request::Ping);
+    client.create("/proven", b"", 0);
 }

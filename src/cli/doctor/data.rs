@@ -75,8 +75,12 @@ fn check_room(what: &str, dir: &Path, report: &mut Report) {
     let Ok(space) = statvfs(dir) else { return };
     let free = space.f_bavail.saturating_mul(space.f_frsize);
     let percent = space.f_bavail.saturating_mul(100) / space.f_blocks.max(1);
-    let found = format!("{} MB free, {percent} %", free >> 20);
-    if free < FREE_BYTES_LEAST {
+    let size = space.f_blocks.saturating_mul(space.f_frsize);
+    let found = format!("{} MB free of {} MB, {percent} %", free >> 20, size >> 20);
+    if size < FREE_BYTES_LEAST {
+        let advice = "too small for a log and its snapshots: give it a larger file system";
+        report.problem(what, &found, advice);
+    } else if free < FREE_BYTES_LEAST {
         let advice = "make room: a server that cannot write its log ends with exit code 20";
         report.problem(what, &found, advice);
     } else if percent < FREE_PERCENT_LEAST {

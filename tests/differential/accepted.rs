@@ -35,8 +35,8 @@ pub const ACCEPTED: &[Accepted] = &[
     },
     Accepted {
         name: "an event before a taken-over connection is closed",
-        // The event is of a write that was answered before. Seen with Java alone, on a busy machine:
-        // missing in 2 of 2,000 takeovers right behind such a write.
+        // The event is of a write that was answered before. Seen with Java alone, on a busy
+        // machine: missing in 2 of 2,000 takeovers right behind such a write.
         reason: "Java closes with what it has not sent yet: whether an event was is chance",
         is: |moment, left, right| {
             let is_last = matches!((left, right), (Said::Closed, Said::Event { .. }));

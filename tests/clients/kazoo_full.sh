@@ -6,16 +6,9 @@
 export RINGKEEPER_SERVER
 RINGKEEPER_SERVER=$(server_command)
 export PATH=$here/full:$PATH PYTHONPATH=$here/full KAZOO_PORT_BASE=${PORT_BASE:-24100}
-export ZOOKEEPER_CLASSPATH=unused ZOOKEEPER_VERSION=3.9.5 CI=true RINGKEEPER_SERVER_LOG=$work/server.log
-export TMPDIR=$work/tmp
+export ZOOKEEPER_CLASSPATH=unused RINGKEEPER_SERVER_LOG=$work/server.log TMPDIR=$work/tmp
 mkdir -p "$TMPDIR"
-suite=$(echo "$cache"/kazoo/lib/python3*/site-packages/kazoo/tests)
-cd "$work" || exit 1
-"$cache/kazoo/bin/python" -m pytest -p kazoo_clusters -p no:cacheprovider --timeout 180 -q -rfE "$suite" "$@" \
-  >"$work/pytest.log" 2>&1
-grep -aE '^(FAILED|ERROR)' "$work/pytest.log" | cut -c1-250
-count() { grep -aoE "[0-9]+ $1" "$work/pytest.log" | tail -1 | grep -oE '[0-9]+' || echo 0; }
-passed=$(count passed) failed=$(($(count failed) + $(count 'error'))) skipped=$(count skipped)
+kazoo_tests kazoo_clusters "$@"
 if [ "$passed" = 0 ] && [ "$failed" = 0 ]; then tail -15 "$work/pytest.log" | cut -c1-250; failed=1; fi
 if [ "$failed" != 0 ]; then
   kept=$(mktemp -d /tmp/ringkeeper-kazoo.XXXXXX)

@@ -4,14 +4,8 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 expected=${KAZOO_EXPECTED:-473}
 start_server
-export KAZOO_SERVERS=127.0.0.1:$port PYTHONPATH=$here ZOOKEEPER_VERSION=3.9.5 CI=true
-suite=$(echo "$cache"/kazoo/lib/python3*/site-packages/kazoo/tests)
-cd "$work" || exit 1
-"$cache/kazoo/bin/python" -m pytest -p kazoo_plugin -p no:cacheprovider --timeout 120 -q -rfE "$suite" "$@" \
-  >"$work/pytest.log" 2>&1
-grep -aE '^(FAILED|ERROR)' "$work/pytest.log" | cut -c1-250
-count() { grep -aoE "[0-9]+ $1" "$work/pytest.log" | tail -1 | grep -oE '[0-9]+' || echo 0; }
-passed=$(count passed) failed=$(($(count failed) + $(count 'error'))) skipped=$(count skipped)
+export KAZOO_SERVERS=127.0.0.1:$port PYTHONPATH=$here
+kazoo_tests kazoo_plugin "$@"
 if [ $# = 0 ] && [ "$passed" -lt "$expected" ]; then
   echo "only $passed of $expected tests passed; the end of the run:"; tail -15 "$work/pytest.log" | cut -c1-250
   [ "$failed" -gt 0 ] || failed=1

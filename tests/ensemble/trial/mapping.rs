@@ -1,5 +1,5 @@
-//! The end of the guide's story: a hosts file sends one server to a wrong address. The log must name
-//! the name and the address outright, and once the file is right, no server needs a restart.
+//! The end of the guide's story: a hosts file sends one server to a wrong address. The log must
+//! tell the name and the address outright, and once the file is right, no server needs a restart.
 
 use std::net::Ipv4Addr;
 

@@ -99,6 +99,14 @@ pub struct Batch {
     pub bytes: Vec<u8>,
 }
 
+impl Batch {
+    /// An empty one, with room for as much as `last` has: the next is most likely as large.
+    pub fn after(last: &Self) -> Self {
+        let entries = Vec::with_capacity(last.entries.len());
+        Self { entries, bytes: Vec::with_capacity(last.bytes.len()) }
+    }
+}
+
 /// One thing a shard is told.
 #[derive(Debug)]
 pub enum Entry {

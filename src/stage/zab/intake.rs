@@ -118,7 +118,7 @@ impl ZabStage {
     /// history, and so its reply has its place in order.
     pub(super) fn propose(&mut self, author: &Author<'_>, write: Write<'_>, pending: Pending) {
         let zxid = self.zab.next_zxid().expect("whoever proposes has asked whether it can");
-        let stamp = Stamp { zxid, time: crate::clock::wall() };
+        let stamp = Stamp { zxid, time: self.wall };
         self.record.clear();
         {
             let tree = self.parts.shared.tree.read();

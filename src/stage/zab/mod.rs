@@ -111,6 +111,8 @@ pub struct ZabStage {
     record: Vec<u8>,
     next_shard: usize,
     now: Millis,
+    /// The wall clock as of this turn: what its txns are stamped with.
+    wall: Millis,
     is_appending: bool,
     /// Batches were pushed since the shards' bells were last rung.
     told: bool,
@@ -159,6 +161,7 @@ impl ZabStage {
             record: Vec::new(),
             next_shard: 0,
             now: shared.clock.now(),
+            wall: crate::clock::wall(),
             is_appending: false,
             told: false,
             mismatches: 0,
@@ -204,6 +207,7 @@ impl ZabStage {
     /// peers and the shards. True if there is more to do at once.
     fn turn(&mut self, events: &mut Vec<Event>) -> bool {
         self.now = self.parts.shared.clock.now();
+        self.wall = crate::clock::wall();
         self.answer_inquiries();
         self.attend(events);
         let has_room = self.batches.len() == self.rooms();
@@ -249,7 +253,8 @@ impl ZabStage {
     fn push_batches(&mut self) {
         for (batch, queue) in self.batches.iter_mut().zip(&self.parts.batches) {
             if !batch.entries.is_empty() {
-                let pushed = queue.push(std::mem::take(batch));
+                let next = Batch::after(batch);
+                let pushed = queue.push(std::mem::replace(batch, next));
                 assert!(pushed.is_ok(), "a turn makes sure of room before it begins");
                 self.told = true;
             }

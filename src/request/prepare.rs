@@ -20,7 +20,7 @@ use super::access::{self, AccessConfig, Identity};
 use crate::ids::{Millis, SessionId, Xid, Zxid};
 use crate::limits::QUORUM_PACKET_BYTES_MAX_DEFAULT;
 use crate::tree::digest::{Prefix, is_digested};
-use crate::tree::{SharedAcl, Tree, TreeOptions};
+use crate::tree::{Place, SharedAcl, Tree, TreeOptions};
 use crate::wire::record::perms;
 use crate::wire::request::Request;
 use crate::wire::txn::{DIGEST_VERSION, Record, Txn, TxnDigest, TxnHeader};
@@ -187,7 +187,7 @@ fn signed(len: usize) -> i64 {
 impl Preparer {
     /// One with nothing in flight.
     pub fn new(config: PrepareConfig) -> Self {
-        let outstanding = Outstanding::new(config.tree.hash_seed, config.tree.digest);
+        let outstanding = Outstanding::new(config.tree.digest);
         Self {
             config,
             outstanding,
@@ -199,6 +199,11 @@ impl Preparer {
     /// Changes in flight: two or so for each txn. Bounded by the proposals in flight.
     pub fn outstanding(&self) -> usize {
         self.outstanding.len()
+    }
+
+    /// A hint for [`Tree::apply_at`] of the txn `zxid`, the oldest in flight.
+    pub fn place_of(&self, zxid: Zxid) -> Option<Place> {
+        self.outstanding.place_of(zxid)
     }
 
     /// Everything up to `zxid` is in the tree.

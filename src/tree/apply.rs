@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
-use super::Tree;
 use super::acl::SharedAcl;
 use super::arena::{NewNode, split};
 use super::node::{CONTAINER_OWNER, NO_NODE, NodeId, StatPersisted, ttl_owner};
+use super::{Place, Tree};
 use crate::ids::{Millis, SessionId, Zxid};
 use crate::wire::txn::{CreateTxn, Record, Txn, TxnDigest, TxnHeader};
 use crate::wire::{Acl, ErrorCode, OpCode, Stat};
@@ -78,6 +78,8 @@ struct Context<'c> {
     session: SessionId,
     zxid: Zxid,
     time: Millis,
+    /// Where the first node that is changed most likely is.
+    place: Option<Place>,
     changes: Option<&'c mut Vec<Change>>,
 }
 
@@ -105,8 +107,18 @@ impl Tree {
         record: &'r Record<'_>,
         changes: Option<&mut Vec<Change>>,
     ) -> Outcome<'r> {
+        self.apply_at(None, record, changes)
+    }
+
+    /// [`Self::apply`], with a hint where the first node is that it changes.
+    pub fn apply_at<'r>(
+        &mut self,
+        place: Option<Place>,
+        record: &'r Record<'_>,
+        changes: Option<&mut Vec<Change>>,
+    ) -> Outcome<'r> {
         let TxnHeader { session, zxid, time, op, .. } = record.header;
-        let mut context = Context { session, zxid, time, changes };
+        let mut context = Context { session, zxid, time, place, changes };
         let outcome = self.step(&mut context, op, &record.txn);
         self.finish(zxid, record.digest);
         outcome
@@ -131,7 +143,7 @@ impl Tree {
             Txn::CreateTtl(create, ttl) => self.create(at, create, ttl_owner(*ttl), false),
             Txn::Delete { path } => self.delete(at, path),
             Txn::SetData { path, data, version } => self.set_data(at, path, *data, *version),
-            Txn::SetAcl { path, acl, version } => self.set_acl(path, acl, *version),
+            Txn::SetAcl { path, acl, version } => self.set_acl(at, path, acl, *version),
             Txn::Check { .. } => Outcome::Checked,
             Txn::Multi(steps) => self.multi(at, steps),
             Txn::CreateSession { timeout_ms } => {
@@ -155,7 +167,7 @@ impl Tree {
         plain: bool,
     ) -> Outcome<'r> {
         let path = &*create.path;
-        let parent = split(path).and_then(|(parent, _)| self.find_id(parent));
+        let parent = split(path).and_then(|(parent, _)| self.find_again(at.place.take(), parent));
         let Some(parent) = parent else { return ErrorCode::NoNode.into() };
         if let Some(existing) = self.find_id(path) {
             self.recreate(at.zxid, existing, parent, create, plain);
@@ -258,7 +270,8 @@ impl Tree {
         data: Option<&[u8]>,
         version: i32,
     ) -> Outcome<'r> {
-        let Some(id) = self.find_id(path) else { return ErrorCode::NoNode.into() };
+        let id = self.find_again(at.place.take(), path);
+        let Some(id) = id else { return ErrorCode::NoNode.into() };
         let old_len = self.node(id).data_len();
         self.before(id);
         let node = self.node_mut(id);
@@ -273,8 +286,15 @@ impl Tree {
         Outcome::Changed(stat)
     }
 
-    fn set_acl<'r>(&mut self, path: &str, acl: &[Acl<'_>], version: i32) -> Outcome<'r> {
-        let Some(id) = self.find_id(path) else { return ErrorCode::NoNode.into() };
+    fn set_acl<'r>(
+        &mut self,
+        at: &mut Context<'_>,
+        path: &str,
+        acl: &[Acl<'_>],
+        version: i32,
+    ) -> Outcome<'r> {
+        let id = self.find_again(at.place.take(), path);
+        let Some(id) = id else { return ErrorCode::NoNode.into() };
         self.put_acl(id, acl);
         self.before(id);
         self.node_mut(id).aversion = version;

@@ -6,34 +6,24 @@
 //! choose paths that collide; the tree itself draws nothing, and no order of the tables can be seen
 //! from outside: they are never iterated, only asked.
 
-use std::hash::Hasher as _;
-
-use foldhash::SharedSeed;
-use foldhash::fast::FoldHasher;
 use hashbrown::HashTable;
 use slab::Slab;
 
 use super::node::{Node, NodeId};
+use crate::hash::PathHash;
 
 /// Tables; a power of two.
 const TABLES: usize = 256;
 
 pub(super) struct Index {
     tables: Box<[HashTable<NodeId>]>,
-    seed: u64,
-    shared: SharedSeed,
+    hash: PathHash,
 }
 
 impl Index {
     pub(super) fn new(seed: u64) -> Self {
-        let shared = SharedSeed::from_u64(seed);
-        Self { tables: (0..TABLES).map(|_| HashTable::new()).collect(), seed, shared }
-    }
-
-    fn hash(&self, path: &str) -> u64 {
-        let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
-        hasher.write(path.as_bytes());
-        hasher.finish()
+        let tables = (0..TABLES).map(|_| HashTable::new()).collect();
+        Self { tables, hash: PathHash::new(seed) }
     }
 
     /// Bits in the middle: a table takes its buckets from the low ones and its tags from the top.
@@ -41,27 +31,31 @@ impl Index {
         usize::try_from((hash >> 40) % TABLES as u64).expect("less than TABLES")
     }
 
+    pub(super) fn hash_of(&self, path: &str) -> u64 {
+        self.hash.of(path)
+    }
+
     /// The node at `path`; the root's path is empty here.
     pub(super) fn find(&self, path: &str, nodes: &Slab<Node>) -> Option<NodeId> {
-        let hash = self.hash(path);
+        self.find_hashed(path, self.hash_of(path), nodes)
+    }
+
+    /// [`Self::find`] for who has worked out the hash.
+    pub(super) fn find_hashed(&self, path: &str, hash: u64, nodes: &Slab<Node>) -> Option<NodeId> {
         let table = &self.tables[Self::table(hash)];
         table.find(hash, |id| *nodes[*id as usize].path == *path).copied()
     }
 
     /// Adds a node that is in the arena and not here.
     pub(super) fn insert(&mut self, id: NodeId, nodes: &Slab<Node>) {
-        let hash = self.hash(&nodes[id as usize].path);
-        let (seed, shared) = (self.seed, &self.shared);
-        self.tables[Self::table(hash)].insert_unique(hash, id, |id| {
-            let mut hasher = FoldHasher::with_seed(seed, shared);
-            hasher.write(nodes[*id as usize].path.as_bytes());
-            hasher.finish()
-        });
+        let hash_of = |id: &NodeId| self.hash.of(&nodes[*id as usize].path);
+        let hash = hash_of(&id);
+        self.tables[Self::table(hash)].insert_unique(hash, id, hash_of);
     }
 
     /// Takes out a node that is here.
     pub(super) fn remove(&mut self, id: NodeId, nodes: &Slab<Node>) {
-        let hash = self.hash(&nodes[id as usize].path);
+        let hash = self.hash.of(&nodes[id as usize].path);
         let table = &mut self.tables[Self::table(hash)];
         let entry = table.find_entry(hash, |other| *other == id);
         entry.expect("every node is in the index").remove();

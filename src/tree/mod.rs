@@ -66,6 +66,15 @@ impl Default for TreeOptions {
     }
 }
 
+/// Where a node was found. By now another may have its place, or none: a hint for a second look.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Place(NodeId);
+
+/// A path as nodes have it: the root's is empty.
+fn indexed(path: &str) -> &str {
+    if path == "/" { "" } else { path }
+}
+
 /// The replicated state of one server.
 pub struct Tree {
     options: TreeOptions,
@@ -169,7 +178,15 @@ impl Tree {
     }
 
     fn find_id(&self, path: &str) -> Option<NodeId> {
-        self.index.find(if path == "/" { "" } else { path }, &self.nodes)
+        self.index.find(indexed(path), &self.nodes)
+    }
+
+    /// The node at `path`, most likely the one that was found there before.
+    fn find_again(&self, place: Option<Place>, path: &str) -> Option<NodeId> {
+        let is_there = |place: &Place| {
+            self.nodes.get(place.0 as usize).is_some_and(|node| *node.path == *indexed(path))
+        };
+        place.filter(is_there).map(|place| place.0).or_else(|| self.find_id(path))
     }
 
     fn node(&self, id: NodeId) -> &Node {
@@ -179,6 +196,17 @@ impl Tree {
     /// The node at `path`. Empty is an alias of `/`, as in Java.
     pub fn find(&self, path: &str) -> Option<&Node> {
         self.find_id(path).map(|id| self.node(id))
+    }
+
+    /// The hash of `path` by which [`Self::find_hashed`] looks.
+    pub fn hash_of(&self, path: &str) -> u64 {
+        self.index.hash_of(indexed(path))
+    }
+
+    /// [`Self::find`] for who has worked out the hash; with the node's place.
+    pub fn find_hashed(&self, path: &str, hash: u64) -> Option<(Place, &Node)> {
+        let id = self.index.find_hashed(indexed(path), hash, &self.nodes)?;
+        Some((Place(id), self.node(id)))
     }
 
     /// What clients are told of a node.

@@ -11,11 +11,10 @@ use std::collections::{BTreeSet, VecDeque};
 use hashbrown::HashTable;
 use slab::Slab;
 
-use crate::hash::PathHash;
 use crate::ids::{SessionId, Zxid};
 use crate::request::path::or_root;
 use crate::tree::digest::{Prefix, is_digested};
-use crate::tree::{Node, NodeKind, SharedAcl, StatPersisted, Tree};
+use crate::tree::{Node, NodeKind, Place, SharedAcl, StatPersisted, Tree};
 
 /// A node as it will be.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -28,6 +27,8 @@ pub(super) struct State {
     pub(super) prefix: Prefix,
     /// What the tree's digest will hold of it.
     pub(super) digest: u32,
+    /// Where the tree had it when it was looked up there.
+    pub(super) place: Option<Place>,
 }
 
 impl State {
@@ -40,6 +41,7 @@ impl State {
             data_len: node.data_len(),
             prefix: node.digest_prefix(),
             digest: node.digest(),
+            place: None,
         }
     }
 
@@ -50,6 +52,8 @@ impl State {
 
 struct Entry {
     path: Box<str>,
+    /// The path's, as the tree hashes.
+    hash: u64,
     /// `None` once deleted.
     state: Option<State>,
     mentions: u32,
@@ -66,7 +70,6 @@ struct Replaced {
 pub(super) struct Outstanding {
     entries: Slab<Entry>,
     index: HashTable<usize>,
-    hash: PathHash,
     queue: VecDeque<(Zxid, usize)>,
     /// Entries that are ephemerals, by owner.
     ephemerals: BTreeSet<(SessionId, usize)>,
@@ -82,11 +85,10 @@ struct Undo {
 }
 
 impl Outstanding {
-    pub(super) fn new(hash_seed: u64, with_digest: bool) -> Self {
+    pub(super) fn new(with_digest: bool) -> Self {
         Self {
             entries: Slab::new(),
             index: HashTable::new(),
-            hash: PathHash::new(hash_seed),
             queue: VecDeque::new(),
             ephemerals: BTreeSet::new(),
             digest: 0,
@@ -100,26 +102,27 @@ impl Outstanding {
         self.queue.len()
     }
 
-    fn find(&self, path: &str) -> Option<usize> {
+    fn find(&self, path: &str, hash: u64) -> Option<usize> {
         let is_it = |id: &usize| *self.entries[*id].path == *path;
-        self.index.find(self.hash.of(path), is_it).copied()
+        self.index.find(hash, is_it).copied()
     }
 
     /// The node at `path` as it will be.
     pub(super) fn get(&self, tree: &Tree, path: &str) -> Option<State> {
-        let path = or_root(path);
-        match self.find(path) {
-            Some(id) => self.entries[id].state.clone(),
-            None => tree.find(path).map(|node| State::of(tree, node)),
+        let (path, hash) = (or_root(path), tree.hash_of(path));
+        if let Some(id) = self.find(path, hash) {
+            return self.entries[id].state.clone();
         }
+        let (place, node) = tree.find_hashed(path, hash)?;
+        Some(State { place: Some(place), ..State::of(tree, node) })
     }
 
     /// Whether there will be a node at `path`.
     pub(super) fn exists(&self, tree: &Tree, path: &str) -> bool {
-        let path = or_root(path);
-        match self.find(path) {
+        let (path, hash) = (or_root(path), tree.hash_of(path));
+        match self.find(path, hash) {
             Some(id) => self.entries[id].state.is_some(),
-            None => tree.find(path).is_some(),
+            None => tree.find_hashed(path, hash).is_some(),
         }
     }
 
@@ -130,7 +133,10 @@ impl Outstanding {
 
     /// Paths of the ephemerals `session` will have.
     pub(super) fn ephemerals_of(&self, tree: &Tree, session: SessionId) -> Vec<String> {
-        let unchanged = tree.ephemerals(session).filter(|path| self.find(path).is_none());
+        let unchanged = tree.ephemerals(session).filter(|path| {
+            let hash = tree.hash_of(path);
+            self.find(path, hash).is_none()
+        });
         let of_session = (session, 0)..=(session, usize::MAX);
         let changed = self.ephemerals.range(of_session).map(|(_, id)| &*self.entries[*id].path);
         unchanged.chain(changed).map(str::to_owned).collect()
@@ -150,13 +156,13 @@ impl Outstanding {
     }
 
     fn replace(&mut self, tree: &Tree, zxid: Zxid, path: &str, was: u32, state: Option<State>) {
-        let path = or_root(path);
+        let (path, hash) = (or_root(path), tree.hash_of(path));
         let digest = state.as_ref().map_or(0, |state| state.digest);
         self.digest =
             self.digest(tree).wrapping_sub(i64::from(was)).wrapping_add(i64::from(digest));
-        let (id, replaced) = match self.find(path) {
+        let (id, replaced) = match self.find(path, hash) {
             Some(id) => (id, self.set_state(id, state)),
-            None => (self.insert(path, state), None),
+            None => (self.insert(path, hash, state), None),
         };
         self.entries[id].mentions += 1;
         self.queue.push_back((zxid, id));
@@ -165,10 +171,10 @@ impl Outstanding {
         }
     }
 
-    fn insert(&mut self, path: &str, state: Option<State>) -> usize {
-        let id = self.entries.insert(Entry { path: path.into(), state: None, mentions: 0 });
-        let (entries, hash) = (&self.entries, &self.hash);
-        self.index.insert_unique(hash.of(path), id, |id| hash.of(&entries[*id].path));
+    fn insert(&mut self, path: &str, hash: u64, state: Option<State>) -> usize {
+        let id = self.entries.insert(Entry { path: path.into(), hash, state: None, mentions: 0 });
+        let entries = &self.entries;
+        self.index.insert_unique(hash, id, |id| entries[*id].hash);
         self.set_state(id, state);
         id
     }
@@ -199,8 +205,15 @@ impl Outstanding {
         }
         self.set_state(id, None);
         let entry = self.entries.remove(id);
-        let found = self.index.find_entry(self.hash.of(&entry.path), |other| *other == id);
+        let found = self.index.find_entry(entry.hash, |other| *other == id);
         found.expect("every entry is in the index").remove();
+    }
+
+    /// Where the tree most likely has the first node that the txn `zxid` changes, the oldest in
+    /// flight.
+    pub(super) fn place_of(&self, zxid: Zxid) -> Option<Place> {
+        let (_, id) = self.queue.front().filter(|(first, _)| *first == zxid)?;
+        self.entries[*id].state.as_ref()?.place
     }
 
     /// All up to `zxid` is in the tree.

@@ -44,7 +44,8 @@ impl ZabStage {
                 }
             };
             let watched = shared.watch_count() > 0;
-            let outcome = tree.apply(&record, watched.then_some(&mut changes));
+            let place = self.preparer.place_of(proposal.zxid);
+            let outcome = tree.apply_at(place, &record, watched.then_some(&mut changes));
             namespace::count_write(&self.recorder, &record.txn);
             self.tell_changes(&mut changes);
             self.answer(&record, &outcome);

@@ -144,7 +144,8 @@ pub(super) fn snapshot(config: &Config, dir: &Path) -> SnapshotOptions {
 /// Which core each thread runs on.
 pub(super) fn placement(config: &Config) -> Placement {
     let wishes = &config.placement;
-    let cores = if wishes.cores.is_empty() { pin::available() } else { wishes.cores.clone() };
+    let available = || pin::available(config.ensemble.my_id);
+    let cores = if wishes.cores.is_empty() { available() } else { wishes.cores.clone() };
     let placement = Placement::over(&cores, wishes.shards);
     if wishes.pin { placement } else { Placement::unpinned(placement.shards.len()) }
 }

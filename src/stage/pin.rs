@@ -2,11 +2,14 @@
 //!
 //! Waking a thread that sleeps on another core costs 27-47 us on a virtual machine, a switch on
 //! the same core 3 us. So on few cores the zab and log threads share the core of a shard; with
-//! cores to spare each has its own. The placement is printed at start and can be set.
+//! cores to spare each has its own. Which core comes first depends on the server's id. The
+//! placement is printed at start and can be set.
 
 use std::fmt;
 
 use core_affinity::CoreId;
+
+use crate::ids::ServerId;
 
 /// Shards above which more of them would only add wake-ups: the zab thread is one.
 const SHARDS_MAX: usize = 16;
@@ -56,10 +59,17 @@ impl fmt::Display for Placement {
     }
 }
 
-/// The cores this process may run on.
-pub fn available() -> Vec<usize> {
+/// The cores this process may run on, each server of an ensemble beginning with another one: several
+/// on one machine, each of them alone on few cores, would else crowd the first.
+pub fn available(me: ServerId) -> Vec<usize> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
-    cores.into_iter().map(|core| core.id).collect()
+    beginning_with(me, cores.into_iter().map(|core| core.id).collect())
+}
+
+fn beginning_with(me: ServerId, mut cores: Vec<usize>) -> Vec<usize> {
+    let first = i64::try_from(cores.len()).ok().and_then(|count| me.0.checked_rem_euclid(count));
+    cores.rotate_left(first.and_then(|first| usize::try_from(first).ok()).unwrap_or(0));
+    cores
 }
 
 /// Pins the calling thread; says in the log where that fails, and goes on unpinned.
@@ -92,6 +102,16 @@ mod tests {
         assert_eq!(place(4), four);
         assert_eq!(place(64).shards.len(), SHARDS_MAX);
         assert_eq!(place(0).shards, vec![None]);
+    }
+
+    #[test]
+    fn servers_of_one_machine_begin_with_different_cores() {
+        let first = |me| beginning_with(ServerId(me), vec![0, 1, 2, 3]);
+        assert_eq!(first(0), [0, 1, 2, 3], "a server that stands alone");
+        assert_eq!(first(1), [1, 2, 3, 0]);
+        assert_eq!(first(6), [2, 3, 0, 1]);
+        assert_eq!(first(-1), [3, 0, 1, 2]);
+        assert_eq!(beginning_with(ServerId(3), Vec::new()), []);
     }
 
     #[test]

@@ -220,8 +220,9 @@ pub const PACKETS_HELD_MAX: usize = 1 << 16;
 pub const UNLOGGED_MAX: usize = 1 << 16;
 
 /// Attempts to connect to the elected leader's quorum port, which may not be open yet: another so
-/// long after each, the last excepted. It opens within a moment, or something is wrong.
-pub const DIAL_PAUSES_MS: [i64; 6] = [10, 20, 50, 100, 100, 200];
+/// long after each, the last excepted. It opens within a moment, a Java leader up to 200 ms after
+/// this server has decided for it, or something is wrong.
+pub const DIAL_PAUSES_MS: [i64; 10] = [1, 2, 5, 10, 20, 50, 100, 100, 200, 200];
 
 /// How long a server that has failed to join a leader several times waits before it looks again, at
 /// first and at most; the first few times it does not wait.
@@ -235,8 +236,8 @@ pub const FAILED_TERMS_FREE: u32 = 2;
 pub const REDIAL_INTERVAL_MS: i64 = 2000;
 
 /// When a new leader begins to mind voters that still look for one: time enough for those that
-/// elected it to make up their minds.
-pub const FORSAKEN_AFTER_MS: i64 = 400;
+/// elected it to make up their minds, be they Java's, which wait 200 ms before they do.
+pub const FORSAKEN_AFTER_MS: i64 = 600;
 
 /// Proposals a learner has appended that its disk is behind with: past it, its leader's socket is
 /// not read. Those that only lack a commit do not count, as that commit is in the socket.

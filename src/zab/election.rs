@@ -5,8 +5,8 @@
 //! not. Driven by the zab thread; it never sees a socket, a configuration's text or a txn.
 //!
 //! INVARIANT: a server decides for a candidate only if a quorum of voters wants the same in the
-//! same round, and nobody better is heard of for [`FINALIZE_WAIT_MS`]; or if a quorum follows a
-//! leader that says itself that it leads.
+//! same round, and nobody better is heard of for [`FINALIZE_WAIT_MS`], or can be: all other voters
+//! want the same or were lost; or if a quorum follows a leader that says itself that it leads.
 
 mod looking;
 
@@ -138,6 +138,8 @@ pub struct Election {
     current: Vote,
     phase: Phase,
     connected: BTreeSet<ServerId>,
+    /// Voters that were connected and are not any more.
+    lost: BTreeSet<ServerId>,
     /// When servers without a vote were last answered.
     strangers: BTreeMap<ServerId, Millis>,
     /// What is to be counted: this server's own votes take their turn behind what came before.
@@ -170,6 +172,7 @@ impl Election {
             round: Round(1),
             current,
             connected: BTreeSet::new(),
+            lost: BTreeSet::new(),
             strangers: BTreeMap::new(),
             inbox: VecDeque::new(),
             redial_at: Millis(now.0.saturating_add(REDIAL_INTERVAL_MS)),
@@ -248,6 +251,7 @@ impl Election {
     /// this server sends what it wants now.
     pub fn on_connected(&mut self, peer: ServerId, out: &mut Vec<Output>) {
         self.connected.insert(peer);
+        self.lost.remove(&peer);
         if let Phase::Looking(looking) = &self.phase
             && self.rules.quorum.is_voter(peer)
         {
@@ -257,8 +261,12 @@ impl Election {
     }
 
     /// The connection is gone; it is dialed again when there is something to say.
-    pub fn on_disconnected(&mut self, peer: ServerId) {
+    pub fn on_disconnected(&mut self, peer: ServerId, out: &mut Vec<Output>) {
         self.connected.remove(&peer);
+        if self.rules.quorum.is_voter(peer) {
+            self.lost.insert(peer);
+        }
+        self.cut_wait_short(out);
     }
 
     /// When [`Self::on_time`] has something to do.
@@ -341,6 +349,21 @@ impl Election {
                 Verdict::NewProposal => self.tell_all(out),
                 Verdict::Found(vote) => self.decide(vote, out),
             }
+            self.cut_wait_short(out);
+        }
+    }
+
+    /// Nothing better can come: every voter wants what a quorum wants, or was lost. One that was
+    /// never here may be about to start, and is waited for.
+    ///
+    /// COMPAT: Java waits all the same, which is half of the time in which nobody leads.
+    fn cut_wait_short(&mut self, out: &mut Vec<Output>) {
+        let Phase::Looking(looking) = &self.phase else { return };
+        let Some(vote) = looking.final_vote() else { return };
+        let says_more = |voter| !looking.is_for_it(voter) && !self.lost.contains(&voter);
+        if looking.is_for_it(vote.leader) && !self.rules.quorum.voters().into_iter().any(says_more)
+        {
+            self.decide(vote, out);
         }
     }
 

@@ -117,7 +117,7 @@ impl Zab {
             }
             Input::ElectionDown(peer) => {
                 if let Some(election) = &mut self.election {
-                    election.on_disconnected(peer);
+                    election.on_disconnected(peer, &mut self.elected);
                 }
             }
             Input::Notified { from, ballot } => self.on_notified(from, ballot, now, out),

@@ -137,7 +137,7 @@ impl Cluster {
         });
         if self.connected.remove(&pair(one, other)) {
             for (end, peer) in [(one, other), (other, one)] {
-                self.with(end, |election, _, _| election.on_disconnected(peer));
+                self.with(end, |election, _, out| election.on_disconnected(peer, out));
             }
         }
     }

@@ -64,6 +64,11 @@ impl Looking {
         self.is_final.then_some(self.proposal)
     }
 
+    /// Whether a voter is for the proposal.
+    pub(super) fn is_for_it(&self, voter: ServerId) -> bool {
+        self.received.get(&voter).is_some_and(|ballot| ballot.vote == self.proposal)
+    }
+
     /// Nobody was heard: doubles the interval.
     pub(super) fn lengthen(&mut self, interval_ms_max: i64, now: Millis) -> i64 {
         self.interval_ms = self.interval_ms.saturating_mul(2).min(interval_ms_max);
@@ -94,9 +99,13 @@ impl Looking {
             PeerState::Following | PeerState::Leading => true,
             PeerState::Observing => false,
         };
-        // COMPAT: once there is a quorum only a better vote counts; all else is dropped.
+        // COMPAT: once there is a quorum only a better vote counts; all else is dropped, but that
+        // nothing better is to be expected of who wants the same.
         let is_better = rules.is_better(ballot.vote, self.proposal);
         if !is_relevant || (self.is_final && !is_better) {
+            if is_relevant && ballot.vote == self.proposal {
+                self.received.insert(from, Ballot { version: NO_VERSION, ..ballot });
+            }
             return Verdict::Nothing;
         }
         self.is_final = false;

@@ -159,19 +159,19 @@ fn intervals_double_up_to_the_longest() {
 #[test]
 fn who_is_not_connected_is_dialed_and_told_on_arrival() {
     let mut server = Server::new(1);
-    server.election.on_disconnected(ServerId(3));
-    let out = server.hears(2, looking(2));
-    let two = Output::Send { to: ServerId(2), ballot: looking(2) };
+    server.election.on_disconnected(ServerId(3), &mut server.out);
+    let out = server.hears(2, looking(3));
+    let two = Output::Send { to: ServerId(2), ballot: looking(3) };
     assert_eq!(out, [two, Output::Dial(ServerId(3))]);
     server.election.on_connected(ServerId(3), &mut server.out);
-    assert_eq!(server.out, sends(looking(2), &[3]), "what it wants now");
+    assert_eq!(server.out, sends(looking(3), &[3]), "what it wants now");
     assert!(is_kept(ServerId(2), ServerId(1)) && !is_kept(ServerId(1), ServerId(2)));
 }
 
 #[test]
 fn who_is_missing_is_dialed_however_long_the_interval_has_become() {
     let mut server = Server::new(1);
-    server.election.on_disconnected(ServerId(3));
+    server.election.on_disconnected(ServerId(3), &mut server.out);
     let dials = |now: i64| (now, vec![Output::Dial(ServerId(3))]);
     let mut seen = Vec::new();
     while let Some(Millis(now)) = server.election.deadline().filter(|at| at.0 < 16_000) {
@@ -337,9 +337,36 @@ fn a_server_of_weight_0_is_not_elected() {
 }
 
 #[test]
-fn a_quorum_of_one_leads_after_the_wait() {
+fn a_quorum_of_one_leads_at_once() {
     let quorum = Quorum::new(Rule::majority([ServerId(1)]).unwrap());
-    let mut server = Server::with(Rules { quorum, ..rules(1) }, history(5, 1));
-    assert_eq!(server.election.deadline(), Some(Millis(200)));
-    assert_eq!(server.at(200), decided(PeerState::Leading, vote(1)));
+    let mut out = Vec::new();
+    Election::new(Rules { quorum, ..rules(1) }, history(5, 1), Millis(0), &mut out);
+    assert_eq!(out, decided(PeerState::Leading, vote(1)));
+}
+
+#[test]
+fn who_hears_all_voters_want_the_same_does_not_wait_for_a_better_vote() {
+    let mut server = Server::new(1);
+    server.hears(3, looking(3));
+    assert_eq!(server.hears(2, looking(3)), decided(PeerState::Following, vote(3)));
+}
+
+#[test]
+fn a_lost_voter_is_not_waited_for_unless_it_is_wanted() {
+    let lose = |server: &mut Server, voter| {
+        server.election.on_disconnected(ServerId(voter), &mut server.out);
+        std::mem::take(&mut server.out)
+    };
+    let mut server = Server::new(1);
+    server.hears(2, looking(2));
+    assert_eq!(lose(&mut server, 3), decided(PeerState::Following, vote(2)));
+    let mut server = Server::new(1);
+    lose(&mut server, 3);
+    server.election.on_connected(ServerId(3), &mut server.out);
+    server.hears(2, looking(2));
+    assert_eq!(server.at(199), [], "it has come back, and may want better");
+    let mut server = Server::new(1);
+    server.hears(2, looking(3));
+    assert_eq!(lose(&mut server, 3), [], "the best is gone, and has not voted");
+    assert_eq!(server.at(200), decided(PeerState::Following, vote(3)));
 }

@@ -3,6 +3,7 @@
 
 use super::faults::Fault;
 use super::{Cluster, Event};
+use crate::node::Server;
 use crate::plan::{Ending, server};
 use crate::queue::{MILLI, Micros};
 
@@ -49,7 +50,7 @@ impl Cluster {
     }
 
     fn leading(&self) -> Option<usize> {
-        self.nodes.iter().position(|node| node.server.as_ref().is_some_and(|it| it.is_leading()))
+        self.nodes.iter().position(|node| node.server.as_ref().is_some_and(Server::is_leading))
     }
 
     /// How a history ends: with what is to come right again.

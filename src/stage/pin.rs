@@ -59,8 +59,8 @@ impl fmt::Display for Placement {
     }
 }
 
-/// The cores this process may run on, each server of an ensemble beginning with another one: several
-/// on one machine, each of them alone on few cores, would else crowd the first.
+/// The cores this process may run on. Each server of an ensemble begins with another one: several
+/// on one machine would else crowd the first.
 pub fn available(me: ServerId) -> Vec<usize> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     beginning_with(me, cores.into_iter().map(|core| core.id).collect())

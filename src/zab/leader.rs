@@ -184,8 +184,13 @@ impl Leader {
     }
 
     /// Something the sessions say.
-    pub(super) fn say(&self, id: LinkId, packet: Packet, context: &mut Context<'_>) {
-        if self.links.get(&id).is_some_and(|link| link.stage == Stage::Broadcast) {
+    pub(super) fn say(&mut self, id: LinkId, packet: Packet, context: &mut Context<'_>) {
+        if self.links.get(&id).is_none_or(|link| link.stage != Stage::Broadcast) {
+            return;
+        }
+        if matches!(packet, Packet::Revalidated { .. }) {
+            self.broadcast.on_revalidated(id, packet, context);
+        } else {
             context.send(id, packet);
         }
     }

@@ -121,8 +121,9 @@ pub enum Input {
     /// answered once what is proposed by now is committed.
     Sync(LinkId),
     /// Something the sessions say on a link: a request, a revalidation or its answer, the touches
-    /// that answer a ping. Keeps its place among the core's own packets; dropped if the link is not
-    /// in broadcast any more.
+    /// that answer a ping. Keeps its place among the core's own packets, a revalidation's answer
+    /// behind the commits of all that is proposed by now; dropped if the link is not in broadcast
+    /// any more.
     Say {
         /// To whom.
         link: LinkId,

@@ -24,8 +24,8 @@ pub(super) struct Broadcast {
     acked_here: usize,
     last_proposed: Zxid,
     last_committed: Zxid,
-    /// Who waits for what was proposed before it asked, oldest first.
-    syncs: VecDeque<(Zxid, LinkId)>,
+    /// Answers that wait for what was proposed before they were asked for, oldest first.
+    answers: VecDeque<(Zxid, LinkId, Packet)>,
 }
 
 /// Learners by their connection.
@@ -39,7 +39,7 @@ impl Broadcast {
             acked_here: 0,
             last_proposed: last,
             last_committed: last,
-            syncs: VecDeque::new(),
+            answers: VecDeque::new(),
         }
     }
 
@@ -54,7 +54,7 @@ impl Broadcast {
 
     /// How many learners wait for the answer to a `sync`.
     pub(super) fn pending_syncs(&self) -> usize {
-        self.syncs.len()
+        self.answers.iter().filter(|(_, _, packet)| *packet == Packet::Sync).count()
     }
 
     pub(super) fn propose(
@@ -144,7 +144,7 @@ impl Broadcast {
                 context.send(*id, packet);
             }
             context.history.apply(context.out);
-            self.answer_syncs(context);
+            self.answer(context);
         }
     }
 
@@ -152,19 +152,31 @@ impl Broadcast {
     pub(super) fn on_sync(&mut self, from: LinkId, context: &mut Context<'_>) {
         let is_hasty = context.has(Mutation::SyncAtOnce);
         let upto = if is_hasty { self.last_committed } else { self.last_proposed };
-        self.syncs.push_back((upto, from));
-        self.answer_syncs(context);
+        self.answers.push_back((upto, from, Packet::Sync));
+        self.answer(context);
+    }
+
+    /// A session is another learner's from now on: it is told once what is proposed by now is
+    /// committed, behind that.
+    ///
+    /// A client may begin to count anew there. An observer, which sees no proposals, would take an
+    /// `INFORM` of what the client had asked for elsewhere for what it asks for next.
+    pub(super) fn on_revalidated(&mut self, to: LinkId, packet: Packet, context: &mut Context<'_>) {
+        self.answers.push_back((self.last_proposed, to, packet));
+        self.answer(context);
     }
 
     /// Nobody waits there any more.
     pub(super) fn forget(&mut self, link: LinkId) {
-        self.syncs.retain(|(_, from)| *from != link);
+        self.answers.retain(|(_, to, _)| *to != link);
     }
 
-    fn answer_syncs(&mut self, context: &mut Context<'_>) {
+    fn answer(&mut self, context: &mut Context<'_>) {
         let last_committed = self.last_committed;
-        while let Some((_, from)) = self.syncs.pop_front_if(|(upto, _)| *upto <= last_committed) {
-            context.send(from, Packet::Sync);
+        while let Some((_, to, packet)) =
+            self.answers.pop_front_if(|(upto, ..)| *upto <= last_committed)
+        {
+            context.send(to, packet);
         }
     }
 }

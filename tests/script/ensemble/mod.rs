@@ -11,6 +11,7 @@
 //! stall N | resume N         its disk answers nothing
 //! write N [COUNT]            its sessions propose txns
 //! sync N                     a session of learner N asks for a sync
+//! move N                     a session comes to learner N from another server
 //! run MS                     time passes; a message takes 1 ms, a flush 1 ms
 //! forget                     drops what the trace has so far
 //! show                       what each server is, and has
@@ -26,8 +27,8 @@ mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ringkeeper::ids::{Epoch, Millis, ServerId};
-use ringkeeper::wire::quorum::{Forwarded, Packet};
+use ringkeeper::ids::{Epoch, Millis, ServerId, SessionId};
+use ringkeeper::wire::quorum::{Forwarded, Packet, Touch};
 use ringkeeper::zab::election::Output as Elected;
 use ringkeeper::zab::{Config, Input, Mutations, Output, Proposal, Quorum, Rule, Timing, Zab};
 
@@ -104,6 +105,7 @@ impl Ensemble {
             }
             "write" => self.write(words.server(1), words.plain.get(2).map_or(1, |n| number(n))),
             "sync" => self.ask_sync(words.server(1)),
+            "move" => self.move_session(words.server(1)),
             "run" => self.run(self.now + number(words.plain[1])),
             "forget" => drop(self.trace.take()),
             "show" => self.show(),
@@ -204,13 +206,19 @@ impl Ensemble {
     fn ask_sync(&mut self, server: ServerId) {
         let link = self.running[&server].zab.leader_link().expect("a learner");
         let packet = Packet::Request(Forwarded {
-            session: ringkeeper::ids::SessionId(1),
+            session: SessionId(1),
             cxid: ringkeeper::ids::Xid(1),
             op: ringkeeper::wire::OpCode::Sync as i32,
             body: [].into(),
             identities: None,
         });
         self.step(server, Input::Say { link, packet });
+    }
+
+    fn move_session(&mut self, to: ServerId) {
+        let link = self.running[&to].zab.leader_link().expect("a learner");
+        let touch = Touch { session: SessionId(1), timeout_ms: 4000 };
+        self.step(to, Input::Say { link, packet: Packet::Revalidate(touch) });
     }
 
     pub(crate) fn run(&mut self, until: i64) {
@@ -337,6 +345,10 @@ impl Ensemble {
             }
             Output::Pass { link, packet: Packet::Request(_) } => {
                 self.later(0, Event::Input(from, Input::Sync(link)));
+            }
+            Output::Pass { link, packet: Packet::Revalidate(Touch { session, .. }) } => {
+                let packet = Packet::Revalidated { session, is_valid: true };
+                self.later(0, Event::Input(from, Input::Say { link, packet }));
             }
             Output::ReceiveSnapshot { .. }
             | Output::Pass { .. }

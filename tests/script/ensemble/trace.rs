@@ -75,6 +75,9 @@ fn described(output: &Output, network: &Network) -> Option<(String, String)> {
         Output::SendSnapshot { link } => Some(("a snapshot".to_owned(), peer(*link))),
         Output::ReadLog { from, upto, .. } => alone(format!("reads its log, {from} to {upto}")),
         Output::Pass { packet: Packet::Sync, .. } => alone("its sync is answered".to_owned()),
+        Output::Pass { packet: Packet::Revalidated { .. }, .. } => {
+            alone("has the session".to_owned())
+        }
         Output::Serve { epoch: Epoch(epoch), to_clients: true } => {
             alone(format!("serves, epoch {epoch}"))
         }
@@ -116,9 +119,9 @@ fn packet_described(packet: &Packet) -> Option<String> {
         Packet::Inform { zxid, .. } => format!("INFORM {zxid}"),
         Packet::Sync => "SYNC".to_owned(),
         Packet::Request(request) => format!("REQUEST, op {}", request.op),
-        Packet::Revalidate(_)
-        | Packet::Revalidated { .. }
-        | Packet::CommitAndActivate { .. }
+        Packet::Revalidate(_) => "REVALIDATE".to_owned(),
+        Packet::Revalidated { .. } => "REVALIDATED".to_owned(),
+        Packet::CommitAndActivate { .. }
         | Packet::InformAndActivate { .. }
         | Packet::Unknown { .. } => format!("{packet:?}"),
     })

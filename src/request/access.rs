@@ -9,6 +9,7 @@ mod digest;
 mod ip;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -153,34 +154,39 @@ pub fn fixup(
     Ok(fixed)
 }
 
-/// Each entry once.
+/// Each entry once, where it comes first.
 ///
 /// COMPAT: Java compares schemes of entries with the same permissions, and ids if those are the
 /// same, whether there are any or not (`removeDuplicates`, `Id.equals`).
 fn unique<'l, 'r>(acl: &'l [Acl<'r>]) -> Result<Vec<&'l Acl<'r>>, ErrorCode> {
-    let mut kept: Vec<&Acl<'_>> = Vec::with_capacity(acl.len());
-    'entries: for entry in acl {
-        for other in kept.iter().filter(|other| other.perms == entry.perms) {
-            let is_same_scheme = entry.scheme == other.scheme;
-            if entry.scheme == Acl::NULL || (is_same_scheme && entry.id == Acl::NULL) {
-                return Err(ErrorCode::MarshallingError);
-            }
-            if is_same_scheme && entry.id == other.id {
-                continue 'entries;
-            }
+    let mut seen: BTreeSet<(i32, &str, &str)> = BTreeSet::new();
+    let mut kept = Vec::with_capacity(acl.len());
+    for entry in acl {
+        let Acl { perms, scheme, id } = entry;
+        let (perms, scheme, id) = (*perms, &**scheme, &**id);
+        let first_from = |from| seen.range(from..).next();
+        let has_same_perms = || first_from((perms, "", "")).is_some_and(|it| it.0 == perms);
+        let has_same_scheme =
+            || first_from((perms, scheme, "")).is_some_and(|it| (it.0, it.1) == (perms, scheme));
+        if (scheme == Acl::NULL && has_same_perms()) || (id == Acl::NULL && has_same_scheme()) {
+            return Err(ErrorCode::MarshallingError);
         }
-        kept.push(entry);
+        if seen.insert((perms, scheme, id)) {
+            kept.push(entry);
+        }
     }
     Ok(kept)
 }
 
 /// Whether [`fixup`] would leave `acl` as it is, whoever asks.
 pub fn is_fixed(config: &AccessConfig, acl: &[Acl<'_>]) -> bool {
-    !acl.is_empty()
-        && acl
-            .iter()
-            .enumerate()
-            .all(|(at, entry)| is_valid(config, entry) && !acl[..at].contains(entry))
+    !acl.is_empty() && acl.iter().all(|entry| is_valid(config, entry)) && is_each_once(acl)
+}
+
+/// A long list must not keep its thread busy: no entry is looked for in all of the others.
+fn is_each_once(acl: &[Acl<'_>]) -> bool {
+    let mut seen = BTreeSet::new();
+    acl.len() < 2 || acl.iter().all(|entry| seen.insert(entry))
 }
 
 fn expand(

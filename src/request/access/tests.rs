@@ -221,3 +221,47 @@ fn enforced_authentication_wants_one_of_its_schemes() {
     assert!(!config.is_admitted(&me));
     assert!(config.is_admitted(&[me[0].clone(), identity("digest", BOB)]));
 }
+
+/// The rule as Java has it, entry by entry; against every list of up to four of these.
+#[test]
+fn what_is_kept_of_a_list_is_what_looking_at_every_pair_keeps() {
+    let words = [Acl::NULL, "ip", "1.2.3.4"];
+    let all: Vec<_> = [1, 31]
+        .iter()
+        .flat_map(|perms| words.iter().flat_map(|scheme| words.map(|id| entry(*perms, scheme, id))))
+        .collect();
+    for number in 0..all.len().pow(4) {
+        let acl: Vec<_> =
+            (0..4).map(|at| all[number / all.len().pow(at) % all.len()].clone()).collect();
+        let length = 1 + number % 4;
+        assert_eq!(unique(&acl[..length]), unique_by_pairs(&acl[..length]), "{:?}", &acl[..length]);
+    }
+}
+
+fn unique_by_pairs<'l, 'r>(acl: &'l [Acl<'r>]) -> Result<Vec<&'l Acl<'r>>, ErrorCode> {
+    let mut kept: Vec<&Acl<'_>> = Vec::new();
+    'entries: for entry in acl {
+        for other in kept.iter().filter(|other| other.perms == entry.perms) {
+            let is_same_scheme = entry.scheme == other.scheme;
+            if entry.scheme == Acl::NULL || (is_same_scheme && entry.id == Acl::NULL) {
+                return Err(ErrorCode::MarshallingError);
+            }
+            if is_same_scheme && entry.id == other.id {
+                continue 'entries;
+            }
+        }
+        kept.push(entry);
+    }
+    Ok(kept)
+}
+
+/// As many as a request of 1 MB holds: pair by pair it would be a billion looks.
+#[test]
+fn a_long_list_is_no_burden() {
+    let id = |n: u32| format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255);
+    let mut acl: Vec<_> = (0..45_000).map(|n| entry(31, "ip", &id(n))).collect();
+    assert!(is_fixed(&config(), &acl));
+    acl.push(acl[7].clone());
+    assert!(!is_fixed(&config(), &acl));
+    assert_eq!(fixup(&config(), &acl, &[]), Ok(acl[..45_000].to_vec()));
+}

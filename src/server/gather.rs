@@ -15,7 +15,8 @@ use crate::admin::report::{
 use crate::clock;
 use crate::ids::{Millis, ServerId, SessionId, Zxid};
 use crate::stage::control::{
-    ConnectionFacts, Inquiry, LeaderFacts, Place, Question, SessionFacts, Standing,
+    ConnectionFacts, Dues, Inquiry, LeaderFacts, Place, Question, SessionDues, SessionFacts,
+    Standing,
 };
 use crate::stage::queue::Sender;
 use crate::tree;
@@ -111,7 +112,7 @@ fn facts(running: &Running, config: &Config, place: Option<&Place>, trace_mask: 
         connection_count: shared.admission.total() as u64,
         outstanding: outstanding as u64,
         session_count: tree.sessions().len() as u64,
-        local_session_count: 0,
+        local_session_count: place.map_or(0, |place| place.local_sessions),
         uptime_ms: u64::try_from(shared.clock.now().0).unwrap_or(0),
         open_files,
         open_files_max: limit.current,
@@ -262,21 +263,28 @@ fn op_name(op: OpCode) -> &'static str {
 }
 
 fn sessions(running: &Running, place: Option<&Place>) -> Sessions {
-    if place.is_some_and(|place| place.leader.is_none()) {
-        let tree = running.shared.tree.read();
-        let timeout = |ms: i32| u32::try_from(ms).unwrap_or(0);
-        let global = tree.sessions().map(|(id, ms)| (id, timeout(ms))).collect();
-        return Sessions::Learned { local: None, global };
+    let dues = session_dues(running);
+    let (wall, now) = (clock::wall().0, running.shared.clock.now().0);
+    let expiries = |dues: Dues| {
+        Expiries(dues.into_iter().map(|(at, ids)| (Millis(at.0 - now + wall), ids)).collect())
+    };
+    let local = dues.local.map(expiries);
+    if place.is_none_or(|place| place.leader.is_some()) {
+        return Sessions::Tracked { local, global: expiries(dues.global) };
     }
+    let tree = running.shared.tree.read();
+    let timeout = |ms: i32| u32::try_from(ms).unwrap_or(0);
+    let global = tree.sessions().map(|(id, ms)| (id, timeout(ms))).collect();
+    Sessions::Learned { local, global }
+}
+
+fn session_dues(running: &Running) -> SessionDues {
     let (answer, answers) = sync_channel(1);
     if running.inquiries.push(Inquiry::Sessions(answer)).is_err() {
-        return Sessions::default();
+        return SessionDues::default();
     }
     running.inquiries.ring();
-    let due = answers.recv_timeout(PATIENCE).unwrap_or_default();
-    let (wall, now) = (clock::wall().0, running.shared.clock.now().0);
-    let buckets = due.into_iter().map(|(at, ids)| (Millis(at.0 - now + wall), ids)).collect();
-    Sessions::Tracked { local: None, global: Expiries(buckets) }
+    answers.recv_timeout(PATIENCE).unwrap_or_default()
 }
 
 fn ephemerals(running: &Running) -> Vec<(SessionId, Vec<String>)> {

@@ -47,9 +47,21 @@ pub enum Inquiry {
     /// is not bound.
     Alive(SyncSender<Option<&'static str>>),
     /// When do which sessions expire?
-    Sessions(SyncSender<BTreeMap<Millis, Vec<SessionId>>>),
+    Sessions(SyncSender<SessionDues>),
     /// What is this server among the others?
     Place(SyncSender<Place>),
+}
+
+/// Sessions by when they expire, on the monotonic clock.
+pub type Dues = BTreeMap<Millis, Vec<SessionId>>;
+
+/// The sessions that a server lets expire.
+#[derive(Clone, Debug, Default)]
+pub struct SessionDues {
+    /// Those only it knows, where there may be such.
+    pub local: Option<Dues>,
+    /// The ensemble's, of a server that orders.
+    pub global: Dues,
 }
 
 /// A server's place in its ensemble.
@@ -61,6 +73,8 @@ pub struct Place {
     pub peer_state: String,
     /// What it is.
     pub standing: Standing,
+    /// How many sessions only it knows.
+    pub local_sessions: u64,
     /// The epoch's first zxid, of a leader that serves.
     pub epoch_zxid: Zxid,
     /// A leader's numbers.

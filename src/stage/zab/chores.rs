@@ -150,8 +150,7 @@ impl ZabStage {
                     let _ = answer.try_send(self.mode()); // it may have left
                 }
                 Inquiry::Sessions(answer) => {
-                    let heard = |id| self.sessions.last_heard(id);
-                    let _ = answer.try_send(self.sessions.tracker.dump(heard)); // it may have left
+                    let _ = answer.try_send(self.sessions.dues()); // it may have left
                 }
                 Inquiry::Place(answer) => {
                     let _ = answer.try_send(self.place());

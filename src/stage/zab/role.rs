@@ -136,6 +136,7 @@ impl ZabStage {
                 }
             },
             standing,
+            local_sessions: self.sessions.local_count() as u64,
             // COMPAT: what a Java leader has as its last until its first txn
             // (`Leader.startZkServer`).
             epoch_zxid: if leads { Zxid::new(member.epoch, 0) } else { Zxid::ZERO },

@@ -14,6 +14,7 @@ use crate::metrics::Counter;
 use crate::reply::response;
 use crate::request::prepare::{Author, Standing, Write};
 use crate::request::session::{self, Owner, SessionIds, SessionTracker};
+use crate::stage::control::SessionDues;
 use crate::stage::message::{ConnectAsk, Entry, Origin, SessionCell};
 use crate::tree::Tree;
 use crate::wire::client::ConnectResponse;
@@ -149,6 +150,16 @@ impl Sessions {
 
     pub(super) fn local_due(&self) -> Millis {
         self.local.as_ref().and_then(SessionTracker::next_due).unwrap_or(NEVER)
+    }
+
+    pub(super) fn local_count(&self) -> usize {
+        self.local.as_ref().map_or(0, SessionTracker::len)
+    }
+
+    /// Which sessions expire when.
+    pub(super) fn dues(&self) -> SessionDues {
+        let dump = |tracker: &SessionTracker| tracker.dump(|id| self.last_heard(id));
+        SessionDues { local: self.local.as_ref().map(dump), global: dump(&self.tracker) }
     }
 
     /// Local sessions whose time is up.
@@ -334,9 +345,15 @@ mod tests {
         local.add(SessionId(3), 6000, Millis(0));
         sessions.settle(&ask(3, 6000), SessionId(3), Millis(0));
         assert!(sessions.is_local(SessionId(3)));
+        sessions.tracker.add(SessionId(4), 6000, Millis(0));
+        let set = |session| [(Millis(8000), vec![SessionId(session)])].into();
+        let SessionDues { local, global } = sessions.dues();
+        assert_eq!((sessions.local_count(), local, global), (1, Some(set(3)), set(4)));
         assert_eq!(sessions.touches(Millis(0)), []);
         assert_eq!(sessions.stop_being_local(SessionId(3)), Some(6000));
         assert_eq!(sessions.touches(Millis(0)).len(), 1);
-        assert!(!Sessions::new(1, 2000, false).is_local(SessionId(3)), "where there are none");
+        let without = Sessions::new(1, 2000, false);
+        assert!(!without.is_local(SessionId(3)), "where there are none");
+        assert_eq!((without.local_count(), without.dues().local), (0, None));
     }
 }

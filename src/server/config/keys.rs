@@ -80,6 +80,8 @@ pub enum Scope {
     Ensemble,
     /// Nobody yet: checked and kept, with a warning.
     Later,
+    /// Nobody yet; here a switch that is off asks for something too.
+    Fixed,
     /// A Java machine, its threads or its libraries: taken and ignored.
     Java,
 }

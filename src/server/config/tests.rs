@@ -154,6 +154,13 @@ fn warnings_for_lines() {
         ("admin.serverPort=9090", "admin.serverPort is kept, but not in force yet"),
         ("observerMasterPort=2191", "observerMasterPort is kept, but not in force yet"),
         ("oraclePath=/o", "oraclePath is kept, but not in force yet"),
+        ("syncEnabled=false", "syncEnabled is kept, but not in force yet"),
+        ("observer.syncEnabled=false", "observer.syncEnabled is kept, but not in force yet"),
+        ("quorumCnxnTimeoutMs=900", "quorumCnxnTimeoutMs is kept, but not in force yet"),
+        ("leader.maxConcurrentSnapSyncs=2", "leader.maxConcurrentSnapSyncs is kept, but not"),
+        ("leader.maxConcurrentDiffSyncs=2", "leader.maxConcurrentDiffSyncs is kept, but not"),
+        ("observer.reconnectDelayMs=9", "observer.reconnectDelayMs is kept, but not in force"),
+        ("observer.election.DelayMs=9", "observer.election.DelayMs is kept, but not in force"),
         ("dataLogDir=log", "dataLogDir=log is relative to where the server is started"),
         ("peerType=observer", "Peer type from servers list (participant) doesn't match peerType"),
         ("server.1=a:1:2", "Invalid configuration, only one server specified (ignoring)"),
@@ -453,7 +460,8 @@ fn the_sample_tells_every_default_and_every_key() {
     told.extend(["tickTime", "dataDir", "clientPort", "initLimit", "syncLimit"]);
     // For tests of ZooKeeper itself, or written only by a server.
     told.extend(["forceSnapshotSync", "test.allowDiscontinuousProposals", "version"]);
-    for key in KEYS.iter().filter(|key| [Scope::Server, Scope::Ensemble].contains(&key.scope)) {
+    let obeyed = [Scope::Server, Scope::Ensemble, Scope::Fixed];
+    for key in KEYS.iter().filter(|key| obeyed.contains(&key.scope)) {
         assert!(told.contains(key.name), "{} is in the sample", key.name);
     }
 }

@@ -164,7 +164,7 @@ impl Values {
             let key = keys::by_name(name).expect("given under its key's name");
             let place = &given.place;
             match key.scope {
-                Scope::Later if asks_for_something(key, &given.text) => {
+                Scope::Later | Scope::Fixed if asks_for_something(key, &given.text) => {
                     let text = format!("{place}: {name} is kept, but not in force yet");
                     warnings.push(Warning { level: Level::WARN, text });
                 }
@@ -172,7 +172,7 @@ impl Values {
                     let text = format!("{place}: {name} means nothing here; ignored");
                     warnings.push(Warning { level: Level::DEBUG, text });
                 }
-                Scope::Server | Scope::Ensemble | Scope::Later => {}
+                Scope::Server | Scope::Ensemble | Scope::Later | Scope::Fixed => {}
             }
         }
         self.warnings.extend(warnings);
@@ -272,8 +272,9 @@ fn spelt<const N: usize>(how: [Spelling; N]) -> impl Iterator<Item = &'static st
 }
 
 fn asks_for_something(key: &Key, text: &str) -> bool {
-    // A switch that is off asks for nothing, whatever Java's default is.
-    !text.eq_ignore_ascii_case(key.default) && !text.eq_ignore_ascii_case("false")
+    // Of what is absent, a switch that is off asks for nothing, whatever Java's default is.
+    let is_off = key.scope == Scope::Later && text.eq_ignore_ascii_case("false");
+    !text.eq_ignore_ascii_case(key.default) && !is_off
 }
 
 fn check(key: &Key, text: &str) -> Result<(), ()> {

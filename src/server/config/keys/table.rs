@@ -1,7 +1,7 @@
 //! The rows. `docs/COMPATIBILITY.md` and `conf/zoo_sample.cfg` say what each key means.
 
 use super::Kind::{self, Bool, Hours, OneOf, OneOfAnyCase, Real, Text, Whole};
-use super::Scope::{self, Ensemble, Java, Later, Server};
+use super::Scope::{self, Ensemble, Fixed, Java, Later, Server};
 use super::{Key, Spelling};
 use crate::limits::FRAME_BYTES_MAX_CEILING;
 
@@ -74,7 +74,7 @@ pub const KEYS: &[Key] = &[
     file("electionAlg", Whole(3, 3), "3", Ensemble),
     file("quorumListenOnAllIPs", Bool, "false", Ensemble),
     file("peerType", OneOfAnyCase(&["participant", "observer"]), "participant", Ensemble),
-    file("syncEnabled", Bool, "true", Ensemble),
+    file("syncEnabled", Bool, "true", Fixed),
     file("observerMasterPort", PORT, "0", Later),
     file("dynamicConfigFile", Text, "", Ensemble),
     file("standaloneEnabled", Bool, "true", Ensemble),
@@ -90,8 +90,8 @@ pub const KEYS: &[Key] = &[
     file("quorum.auth.kerberos.servicePrincipal", Text, "zkquorum/localhost", Later),
     file("quorum.cnxn.threads.size", ANY_INT, "20", Java),
     prop("multiAddress.enabled", Bool, "false", Ensemble),
-    prop("multiAddress.reachabilityCheckTimeoutMs", POSITIVE, "1000", Ensemble),
-    prop("multiAddress.reachabilityCheckEnabled", Bool, "true", Ensemble),
+    prop("multiAddress.reachabilityCheckTimeoutMs", POSITIVE, "1000", Fixed),
+    prop("multiAddress.reachabilityCheckEnabled", Bool, "true", Fixed),
     file("oraclePath", Text, "", Later),
     file("version", Text, "", Ensemble),
     file(
@@ -130,7 +130,7 @@ pub const KEYS: &[Key] = &[
     prop("serializeLastProcessedZxid.enabled", Bool, "true", Server),
     prop("closeSessionTxn.enabled", Bool, "true", Server),
     prop("testingonly.initialZxid", Text, "", Java),
-    prop("forceSnapshotSync", Bool, "false", Ensemble),
+    prop("forceSnapshotSync", Bool, "false", Fixed),
     prop("intBufferStartingSizeBytes", Text, "1024", Java),
     // Sessions, limits, throttling.
     prop("globalOutstandingLimit", POSITIVE, "1000", Server),
@@ -169,29 +169,29 @@ pub const KEYS: &[Key] = &[
     prop("jute.maxbuffer.extrasize", COUNT, "", Java),
     // Quorum and election.
     prop("cnxTimeout", POSITIVE, "5000", Ensemble),
-    prop("quorumCnxnTimeoutMs", LIMIT, "-1", Ensemble),
+    prop("quorumCnxnTimeoutMs", LIMIT, "-1", Fixed),
     prop("electionPortBindRetry", COUNT, "3", Ensemble),
     prop("tcpKeepAlive", Bool, "false", Ensemble),
     prop("fastleader.minNotificationInterval", POSITIVE, "200", Ensemble),
     prop("fastleader.maxNotificationInterval", POSITIVE, "60000", Ensemble),
-    prop("leader.maxTimeToWaitForEpoch", LIMIT, "-1", Ensemble),
-    prop("leader.ackLoggingFrequency", POSITIVE, "1000", Ensemble),
-    prop("leader.maxConcurrentSnapSyncs", POSITIVE, "10", Ensemble),
-    prop("leader.maxConcurrentDiffSyncs", POSITIVE, "100", Ensemble),
+    prop("leader.maxTimeToWaitForEpoch", LIMIT, "-1", Fixed),
+    prop("leader.ackLoggingFrequency", POSITIVE, "1000", Fixed),
+    prop("leader.maxConcurrentSnapSyncs", POSITIVE, "10", Fixed),
+    prop("leader.maxConcurrentDiffSyncs", POSITIVE, "100", Fixed),
     both("leader.closeSocketAsync", Bool, "false", Java),
     both("learner.closeSocketAsync", Bool, "false", Java),
     both("learner.asyncSending", Bool, "false", Java),
-    prop("leaderConnectDelayDuringRetryMs", COUNT, "100", Ensemble),
-    prop("observer.reconnectDelayMs", COUNT, "0", Ensemble),
-    prop("observer.election.DelayMs", COUNT, "200", Ensemble),
-    prop("observerMaster.sizeLimit", COUNT, "33554432", Ensemble),
-    prop("observer.syncEnabled", Bool, "", Ensemble),
+    prop("leaderConnectDelayDuringRetryMs", COUNT, "100", Fixed),
+    prop("observer.reconnectDelayMs", COUNT, "0", Fixed),
+    prop("observer.election.DelayMs", COUNT, "200", Fixed),
+    prop("observerMaster.sizeLimit", COUNT, "33554432", Fixed),
+    prop("observer.syncEnabled", Bool, "true", Fixed),
     prop("forward_learner_requests_to_commit_processor_disabled", Bool, "false", Java),
     prop("follower.skipLearnerRequestToNextProcessor", Bool, "false", Java),
     prop("leaderServes", YES_NO, "yes", Ensemble),
-    bare("leader.nodelay", Bool, "true", Ensemble),
-    bare("follower.nodelay", Bool, "true", Ensemble),
-    prop("test.allowDiscontinuousProposals", Bool, "false", Ensemble),
+    bare("leader.nodelay", Bool, "true", Fixed),
+    bare("follower.nodelay", Bool, "true", Fixed),
+    prop("test.allowDiscontinuousProposals", Bool, "false", Fixed),
     // Client connections, watches.
     prop("clientTcpKeepAlive", Bool, "false", Server),
     prop("nio.sessionlessCnxnTimeout", POSITIVE, "10000", Server),

@@ -26,7 +26,8 @@ use std::time::Duration;
 
 use crate::ids::{Millis, Zxid};
 use crate::limits::{
-    COMMITS_PER_TURN_MAX, DURABLE_PATIENCE_US_MAX, INTAKE_PER_TURN_MAX, PATIENT_PROPOSALS_MAX,
+    COMMITS_PER_TURN_MAX, DURABLE_PATIENCE_US_MAX, INTAKE_PER_TURN_MAX, NEXT_PATIENCE_US_MAX,
+    PATIENT_PROPOSALS_MAX,
 };
 use crate::metrics::Recorder;
 use crate::net::{Event, NetError, Reactor, Wait};
@@ -54,6 +55,9 @@ const RETRY: Duration = Duration::from_millis(1);
 
 /// How long it stays awake for the log to say that a proposal is durable.
 const DURABLE_PATIENCE: Duration = Duration::from_micros(DURABLE_PATIENCE_US_MAX);
+
+/// How long it stays awake for the next proposal, when the last in flight was committed.
+const NEXT_PATIENCE: Duration = Duration::from_micros(NEXT_PATIENCE_US_MAX);
 
 /// How long it sleeps when nothing can be proposed; it is woken before that.
 const STALLED_MS: i64 = 1000;
@@ -176,6 +180,7 @@ impl ZabStage {
     pub fn run(mut self) -> Result<(), NetError> {
         let mut events = Vec::new();
         loop {
+            let before = self.zab.outstanding();
             let is_busy = self.turn(&mut events);
             if !is_busy && self.parts.shared.is_stopping() && self.is_at_rest() {
                 let _ = self.parts.log.push(LogAsk::Stop); // an empty queue has room
@@ -183,8 +188,7 @@ impl ZabStage {
                 return Ok(());
             }
             let timeout = Some(if is_busy { Duration::ZERO } else { self.idle_for() });
-            let is_expecting = (1..=PATIENT_PROPOSALS_MAX).contains(&self.zab.outstanding());
-            let patience = if is_expecting { DURABLE_PATIENCE } else { Duration::ZERO };
+            let patience = patience(before, self.zab.outstanding());
             let can_commit = self.batches.len() == self.rooms();
             let can_take = can_commit && self.has_room();
             let is_rebuilding = self.is_rebuilding();
@@ -288,5 +292,36 @@ impl ZabStage {
         }
         let millis = u64::try_from(next.0 - self.now.0).unwrap_or(0).max(1);
         Duration::from_millis(millis)
+    }
+}
+
+/// How long the wait after a turn is awake, by the proposals in flight before the turn and after
+/// it. Once for each time that the last is committed: a thread without writes sleeps.
+fn patience(before: usize, after: usize) -> Duration {
+    match (before, after) {
+        (_, 1..=PATIENT_PROPOSALS_MAX) => DURABLE_PATIENCE,
+        (1..=PATIENT_PROPOSALS_MAX, 0) => NEXT_PATIENCE,
+        _ => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_stays_awake_while_a_few_are_in_flight_and_just_after() {
+        const MANY: usize = PATIENT_PROPOSALS_MAX + 1;
+        let cases = [
+            ("few are in flight", 0, 1, DURABLE_PATIENCE),
+            ("few are left", MANY, 1, DURABLE_PATIENCE),
+            ("many are in flight", 1, MANY, Duration::ZERO),
+            ("the last of a few was committed", 1, 0, NEXT_PATIENCE),
+            ("many were committed at once", MANY, 0, Duration::ZERO),
+            ("nothing goes on", 0, 0, Duration::ZERO),
+        ];
+        for (what, before, after, expected) in cases {
+            assert_eq!(patience(before, after), expected, "{what}");
+        }
     }
 }

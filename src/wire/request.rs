@@ -253,21 +253,22 @@ pub enum WatchKind {
 
 impl<'a> Create<'a> {
     fn decode(op: OpCode, r: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        Self::decode_with(op, r, |acl| Ok(acl.unwrap_or_default()))
+        Self::decode_with(op, r, |_, _| Ok(()))
     }
 
     fn decode_with(
         op: OpCode,
         r: &mut Reader<'a>,
-        acl: impl FnOnce(Option<Vec<Acl<'a>>>) -> Result<Vec<Acl<'a>>, DecodeError>,
+        check: impl FnOnce(Option<&[Acl<'_>]>, i32) -> Result<(), DecodeError>,
     ) -> Result<Self, DecodeError> {
         let path = r.string()?;
         let data = r.buffer()?;
-        let acl = acl(Acl::decode_list(r)?)?;
+        let acl = Acl::decode_list(r)?;
         let flags = r.i32()?;
         let ttl = if op == OpCode::CreateTtl { r.i64()? } else { -1 };
+        check(acl.as_deref(), flags)?;
         let path = path.ok_or(DecodeError::NullPath)?;
-        Ok(Self { op, path, data, acl, flags, ttl })
+        Ok(Self { op, path, data, acl: acl.unwrap_or_default(), flags, ttl })
     }
 
     /// As a step of a multi, where Java rebuilds the operation from opcode and flags.
@@ -287,19 +288,11 @@ impl<'a> Create<'a> {
             }
             return Ok(step);
         }
-        let mut step = Self::decode_with(op, r, |acl| acl.ok_or(DecodeError::Null))?;
-        let unknown = DecodeError::Unknown { what: "create mode", value: step.flags };
-        match CreateMode::from_flags(step.flags).ok_or(unknown)? {
-            CreateMode::Ttl | CreateMode::SequentialTtl => Err(unknown),
-            CreateMode::Container => {
-                step.op = OpCode::CreateContainer;
-                Ok(step)
-            }
-            CreateMode::Persistent
-            | CreateMode::Ephemeral
-            | CreateMode::PersistentSequential
-            | CreateMode::EphemeralSequential => Ok(step),
+        let mut step = Self::decode_with(op, r, check_step)?;
+        if CreateMode::from_flags(step.flags) == Some(CreateMode::Container) {
+            step.op = OpCode::CreateContainer;
         }
+        Ok(step)
     }
 
     fn encode(&self, w: &mut Writer<'_>) {
@@ -311,6 +304,15 @@ impl<'a> Create<'a> {
             w.i64(self.ttl);
         }
     }
+}
+
+/// COMPAT: the order counts, as it is the null that costs no zxid
+/// (`MultiOperationRecord.deserialize`).
+fn check_step(acl: Option<&[Acl<'_>]>, flags: i32) -> Result<(), DecodeError> {
+    let unknown = DecodeError::Unknown { what: "create mode", value: flags };
+    let mode = CreateMode::from_flags(flags).ok_or(unknown)?;
+    acl.ok_or(DecodeError::Null)?;
+    if mode.is_ttl() { Err(unknown) } else { Ok(()) }
 }
 
 impl<'a> Read<'a> {

@@ -144,22 +144,30 @@ fn null_paths(context: &mut Context) {
     assert_eq!(ask(&mut client, 101, &body).header.err, MARSHALLING, "setWatches");
 }
 
-/// COMPAT: a null ACL in a multi is found before the multi has its zxid, and persistent watches may
-/// be set on a null path.
+/// COMPAT: a null ACL in a multi is found before the multi has its zxid, an unknown mode of the
+/// same step after it; persistent watches may be set on a null path.
 fn other_nulls(context: &mut Context) {
     let mut client = Client::connect(context.server.address).unwrap();
-    let before = ask(&mut client, 107, &[]).header.zxid;
-    let mut multi = Vec::new();
-    let mut w = Writer::new(&mut multi);
-    w.i32(1);
-    w.bytes(&[0, 0xff, 0xff, 0xff, 0xff]); // not the end
-    w.string("/records");
-    w.buffer(None);
-    w.buffer(None); // the ACL
-    w.bytes(&[0; 4]);
-    w.bytes(&[0xff, 0xff, 0xff, 0xff, 1, 0xff, 0xff, 0xff, 0xff]);
-    let reply = ask(&mut client, 14, &multi);
-    assert_eq!((reply.header.err, reply.header.zxid), (MARSHALLING, before));
+    for (path, flags, cost) in [
+        (Some("/records"), 0, 0),
+        (None, 0, 0),
+        (Some("/records"), 5, 0), // a TTL, for which there is no room
+        (Some("/records"), 31, 1),
+        (None, 31, 1),
+    ] {
+        let before = ask(&mut client, 107, &[]).header.zxid;
+        let mut multi = Vec::new();
+        let mut w = Writer::new(&mut multi);
+        w.i32(1);
+        w.bytes(&[0, 0xff, 0xff, 0xff, 0xff]); // not the end
+        w.buffer(path.map(str::as_bytes));
+        w.buffer(None);
+        w.buffer(None); // the ACL
+        w.i32(flags);
+        w.bytes(&[0xff, 0xff, 0xff, 0xff, 1, 0xff, 0xff, 0xff, 0xff]);
+        let header = ask(&mut client, 14, &multi).header;
+        assert_eq!((header.err, header.zxid.0), (MARSHALLING, before.0 + cost), "{path:?} {flags}");
+    }
     for list in 0..5 {
         let mut body = vec![0; 8];
         for at in 0..5 {

@@ -19,7 +19,9 @@ use crate::limits::{
     SNAPSHOT_CHUNK_BYTES, SNAPSHOT_CHUNK_NODES, SNAPSHOT_REST_FACTOR, SNAPSHOT_STRETCH_BYTES,
 };
 use crate::log::Error;
-use crate::log::snapshot::{Compression, DigestTrailer, SnapshotFile, SnapshotWriter, Trailers};
+use crate::log::snapshot::{
+    self, Compression, DigestTrailer, SnapshotFile, SnapshotWriter, Trailers,
+};
 use crate::metrics::{Basic, Counter, Recorder};
 use crate::stage::shared::Shared;
 use crate::tree::Tree;
@@ -175,7 +177,9 @@ fn write_unfinished(
     let zxid = image.zxid;
     // COMPAT: zxid 0 says that there is no digest (`DataTree.serializeZxidDigest`).
     let of = |digest| if zxid == Zxid::ZERO { 0 } else { digest };
-    let trailer = |digest| DigestTrailer { zxid, version: DIGEST_VERSION, digest: of(digest) };
+    let covered = if image.is_fuzzy { snapshot::UNKNOWN } else { zxid };
+    let trailer =
+        |digest| DigestTrailer { zxid: covered, version: DIGEST_VERSION, digest: of(digest) };
     let trailers = Trailers {
         digest: image.digest.map(trailer),
         last_zxid: options.zxid_trailer.then_some(zxid),

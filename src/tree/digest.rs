@@ -104,6 +104,10 @@ impl TreeDigest {
         self.is_fuzzy = is_fuzzy;
     }
 
+    pub(super) fn is_fuzzy(&self) -> bool {
+        self.is_fuzzy
+    }
+
     pub(super) fn sum(&self) -> i64 {
         self.sum
     }

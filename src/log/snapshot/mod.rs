@@ -59,10 +59,14 @@ impl Compression {
     }
 }
 
+/// In place of a digest's zxid: the tree may hold parts of txns that follow it, nobody knows of how
+/// many. Java compares nothing then until its next snapshot, as that txn never comes.
+pub const UNKNOWN: Zxid = Zxid(i64::MAX);
+
 /// The tree's digest, behind the tree.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct DigestTrailer {
-    /// The last txn it covers; 0 means there is none.
+    /// The last txn it covers, or [`UNKNOWN`]; 0 means there is none.
     pub zxid: Zxid,
     /// The algorithm.
     pub version: i32,

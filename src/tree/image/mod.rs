@@ -37,6 +37,8 @@ pub struct Image {
     pub zxid: Zxid,
     /// The tree's digest then; `None` if digests are off.
     pub digest: Option<i64>,
+    /// Whether it may hold parts of txns that follow the last ([`Tree::set_fuzzy`]).
+    pub is_fuzzy: bool,
     /// How many nodes it has.
     pub nodes: usize,
     sessions: Vec<(SessionId, i32)>,
@@ -104,6 +106,7 @@ impl Tree {
         Some(Image {
             zxid: self.last_zxid,
             digest: self.options.digest.then(|| self.digest.sum()),
+            is_fuzzy: self.digest.is_fuzzy(),
             nodes: self.nodes.len(),
             sessions: self.sessions().collect(),
             acls: self.acls.iter().map(|(id, list)| (id, list.clone())).collect(),

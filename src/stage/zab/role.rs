@@ -92,8 +92,9 @@ impl ZabStage {
 
     /// Clients are cut off, and what they waited for is nobody's any more.
     pub(super) fn leave_role(&mut self) {
-        self.parts.shared.service.set(Service::Resting);
         if !matches!(std::mem::replace(&mut self.role, Role::Resting), Role::Resting) {
+            // Only then: alone, it may have clients before its first role begins.
+            self.parts.shared.service.set(Service::Resting);
             for batch in &mut self.batches {
                 batch.entries.push(Entry::CutAll);
             }

@@ -1,6 +1,7 @@
 //! One thread's metrics.
 
 use std::array;
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -99,20 +100,16 @@ impl Block {
 
     /// Its keys without its numbers: a reset forgets no key (`AvgMinMaxCounterSet.reset`).
     pub(super) fn name_keys_in(&self, to: &mut Readings) {
-        for (set, keyed) in to.counter_sets.iter_mut().zip(&self.counter_sets) {
-            for (key, _) in keyed.entries() {
-                set.entry(key.into()).or_default();
-            }
-        }
-        for (set, keyed) in to.basic_sets.iter_mut().zip(&self.basic_sets) {
-            for (key, _) in keyed.entries() {
-                set.entry(key.into()).or_default();
-            }
-        }
-        for (set, keyed) in to.advanced_sets.iter_mut().zip(&self.advanced_sets) {
-            for (key, _) in keyed.entries() {
-                set.entry(key.into()).or_default();
-            }
+        name_keys(&self.counter_sets, &mut to.counter_sets);
+        name_keys(&self.basic_sets, &mut to.basic_sets);
+        name_keys(&self.advanced_sets, &mut to.advanced_sets);
+    }
+}
+
+fn name_keys<T: Default, V: Default>(from: &[Keyed<T>], to: &mut [BTreeMap<Box<str>, V>]) {
+    for (set, keyed) in to.iter_mut().zip(from) {
+        for (key, _) in keyed.entries() {
+            set.entry(key.into()).or_default();
         }
     }
 }

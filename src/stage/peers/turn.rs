@@ -169,22 +169,12 @@ impl Peers {
                 } else {
                     list.join(", ")
                 };
-                let doubted = attempts.into_iter().map(|attempt| {
-                    let target = attempt.target.as_ref();
-                    let hint = target.and_then(|at| self.atlas.suspicion_of_leader(leader, at));
-                    (attempt, hint)
-                });
-                let attempts = doubted.collect();
+                let attempts = doubted(attempts, |at| self.atlas.suspicion_of_leader(leader, at));
                 self.elections.remarks.push(Remark::NoLeader { leader, attempts });
                 out.push(PeerEvent::LeaderUnreachable { leader, why });
             }
             Outcome::Lost { purpose: Purpose::Election(to), attempts } => {
-                let doubted = attempts.into_iter().map(|attempt| {
-                    let target = attempt.target.as_ref();
-                    let hint = target.and_then(|target| self.atlas.suspicion(to, target));
-                    (attempt, hint)
-                });
-                let attempts = doubted.collect();
+                let attempts = doubted(attempts, |at| self.atlas.suspicion(to, at));
                 self.elections.remarks.push(Remark::NoChannel { to, attempts });
             }
         }
@@ -213,4 +203,16 @@ impl Peers {
             self.elections.remarks.push(Remark::NoCallBack { to, place, calls });
         }
     }
+}
+
+/// Each attempt, with what is odd about its address.
+fn doubted(
+    attempts: Vec<Attempt>,
+    suspicion: impl Fn(&Target) -> Option<String>,
+) -> Vec<(Attempt, Option<String>)> {
+    let doubt = |attempt: Attempt| {
+        let hint = attempt.target.as_ref().and_then(&suspicion);
+        (attempt, hint)
+    };
+    attempts.into_iter().map(doubt).collect()
 }

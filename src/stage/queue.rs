@@ -8,6 +8,7 @@
 //! a sender first pushes, then looks whether the reader sleeps. One of the two sees the other, so
 //! no message is slept through ([`Sleep`]).
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::Duration;
@@ -62,6 +63,40 @@ impl Bell for ParkBell {
         {
             thread.unpark();
         }
+    }
+}
+
+/// A bell that remembers: for channels that cannot be looked into without taking something out, so
+/// that a reader about to sleep can only ask whether it was rung.
+pub struct StickyBell {
+    rung: AtomicBool,
+    bell: Arc<dyn Bell>,
+}
+
+impl StickyBell {
+    /// One that wakes by `bell`.
+    pub fn new(bell: Arc<dyn Bell>) -> Arc<Self> {
+        Arc::new(Self { rung: AtomicBool::new(false), bell })
+    }
+
+    /// Whether it was rung since it was last answered.
+    pub fn is_rung(&self) -> bool {
+        self.rung.load(Ordering::Acquire)
+    }
+
+    /// Reader: before it looks into its channels.
+    pub fn answer(&self) {
+        // The load spares the shared line a write where nobody rang.
+        if self.is_rung() {
+            self.rung.swap(false, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Bell for StickyBell {
+    fn ring(&self) {
+        self.rung.store(true, Ordering::Release);
+        self.bell.ring();
     }
 }
 
@@ -135,6 +170,19 @@ mod tests {
         assert_eq!((sender.push(1), sender.push(2), sender.push(3)), (Ok(()), Ok(()), Err(3)));
         assert_eq!(sender.room(), 0);
         assert_eq!((receiver.pop(), receiver.pop(), receiver.pop()), (Some(1), Some(2), None));
+    }
+
+    /// Rung while its reader is awake, as the wake alone would be lost.
+    #[test]
+    fn a_sticky_bell_is_heard_later() {
+        let park = Arc::new(ParkBell::default());
+        park.adopt();
+        let bell = StickyBell::new(Arc::clone(&park) as Arc<dyn Bell>);
+        assert!(!bell.is_rung());
+        bell.ring();
+        park.wait_unless(None, || bell.is_rung());
+        bell.answer();
+        assert!(!bell.is_rung());
     }
 
     /// A hundred thousand messages, one at a time, to a reader that sleeps between them.

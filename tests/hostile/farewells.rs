@@ -19,6 +19,7 @@ pub const CASES: &[Case<Context>] = &[
     ("large writes wait in the client, not in the server", large_writes),
     ("closeSession behind all else, then the end of the stream", farewell),
     ("closeSession behind all else, then a reset", rude_farewell),
+    ("a stop right behind a write", stop_behind_write),
     ("nobody reads what the server logs", broken_log),
     ("enforced authentication refuses a ping, too", unproven),
     ("a connection that was taken over hears nothing later", taken_over),
@@ -147,6 +148,16 @@ fn rude_farewell(context: &mut Context) {
         client.connection.send(&out[64..]).unwrap();
         drop(client);
         must_go(context, path);
+    }
+}
+
+/// The thread that commits is awake for a moment then, and nobody wakes it.
+fn stop_behind_write(context: &mut Context) {
+    for _ in 0..3 {
+        let mut server = context.another(|spec| spec);
+        let mut client = Client::connect(server.address).expect("a session");
+        client.create("/last", b"", 0);
+        server.stop().expect("it stops at once");
     }
 }
 

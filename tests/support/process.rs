@@ -226,7 +226,11 @@ impl Server {
 
     /// Asks it to stop, and waits until it has.
     pub fn stop(&mut self) -> io::Result<ExitStatus> {
-        self.signal(Signal::TERM)
+        let status = self.signal(Signal::TERM)?;
+        if self.log().contains("not everything stopped in time") {
+            return Err(io::Error::other("a thread did not hear of the end"));
+        }
+        Ok(status)
     }
 
     /// `kill -9`.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use parking_lot::RwLock;
@@ -9,8 +10,8 @@ use parking_lot::RwLock;
 use super::Parts;
 use crate::error::{ExitCode, Fatal};
 use crate::ids::Zxid;
-use crate::net::Waker;
 use crate::stage::log::Cut;
+use crate::stage::queue::{Bell, StickyBell};
 use crate::stage::snapshot;
 use crate::tree::Tree;
 use crate::tree::image::{self, LoadError};
@@ -23,8 +24,8 @@ pub struct Stream {
     pub zxid: Zxid,
     /// In their order.
     pub pieces: Receiver<Vec<u8>>,
-    /// Wakes the zab thread when there is room for more.
-    pub zab: Waker,
+    /// Tells the zab thread that there is room for more.
+    pub moved: Arc<StickyBell>,
 }
 
 /// A [`Stream`] as a reader.
@@ -38,7 +39,7 @@ impl Read for Source {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.used == self.piece.len() {
             let Ok(piece) = self.stream.pieces.recv() else { return Ok(0) };
-            self.stream.zab.wake();
+            self.stream.moved.ring();
             (self.piece, self.used) = (piece, 0);
         }
         let bytes = out.len().min(self.piece.len() - self.used);

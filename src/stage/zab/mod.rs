@@ -29,7 +29,7 @@ use crate::limits::{
     COMMITS_PER_TURN_MAX, DURABLE_PATIENCE_US_MAX, INTAKE_PER_TURN_MAX, NEXT_PATIENCE_US_MAX,
     PATIENT_PROPOSALS_MAX,
 };
-use crate::metrics::Recorder;
+use crate::metrics::{Counter, Recorder};
 use crate::net::{Event, NetError, Reactor, Wait};
 use crate::request::prepare::{PrepareConfig, Preparer};
 use crate::stage::control::Inquiry;
@@ -143,11 +143,16 @@ impl ZabStage {
 
     fn new(parts: Parts, zab: Zab, fresh: Vec<Output>, member: Option<Box<Member>>) -> Self {
         let shared = Arc::clone(&parts.shared);
-        let last = shared.tree.read().last_zxid();
+        let (last, mismatches) = {
+            let tree = shared.tree.read();
+            (tree.last_zxid(), tree.digest_mismatches().0)
+        };
+        let recorder = shared.metrics.recorder();
+        recorder.add(Counter::DigestMismatchesCount, mismatches); // those of the recovery
         let (server, settings) = (parts.session_server, &shared.settings);
         let has_local = member.is_some() && settings.local_sessions;
         Self {
-            recorder: shared.metrics.recorder(),
+            recorder,
             zab,
             role: Role::Resting,
             member,
@@ -168,7 +173,7 @@ impl ZabStage {
             wall: crate::clock::wall(),
             is_appending: false,
             told: false,
-            mismatches: 0,
+            mismatches,
             parts,
         }
     }
@@ -182,7 +187,8 @@ impl ZabStage {
         loop {
             let before = self.zab.outstanding();
             let is_busy = self.turn(&mut events);
-            if !is_busy && self.parts.shared.is_stopping() && self.is_at_rest() {
+            let was_stopping = self.parts.shared.is_stopping();
+            if !is_busy && was_stopping && self.is_at_rest() {
                 let _ = self.parts.log.push(LogAsk::Stop); // an empty queue has room
                 self.parts.log.ring();
                 return Ok(());
@@ -193,7 +199,7 @@ impl ZabStage {
             let can_take = can_commit && self.has_room();
             let is_rebuilding = self.is_rebuilding();
             let parts = &mut self.parts;
-            let (asks, durable) = (&parts.asks, &parts.durable);
+            let (asks, durable, shared) = (&parts.asks, &parts.durable, &parts.shared);
             let (inquiries, seen) = (&parts.inquiries, self.chores.durable_seen);
             let member = self.member.as_deref();
             // What a turn could do nothing with is no reason to stay awake.
@@ -202,6 +208,7 @@ impl ZabStage {
                     || can_commit && !is_rebuilding && durable.load(Ordering::Acquire) != seen.0
                     || can_take && asks.iter().any(|queue| !queue.is_empty())
                     || member.is_some_and(Member::is_ready)
+                    || !was_stopping && shared.is_stopping()
             };
             parts.reactor.turn_unless(Wait { timeout, patience }, ready, &mut events)?;
         }

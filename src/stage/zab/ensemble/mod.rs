@@ -22,7 +22,7 @@ use crate::log::recovery::Stretch;
 use crate::metrics::Counter;
 use crate::net::{Event, Reactor};
 use crate::stage::peers::{self, PeerEvent, Peers};
-use crate::stage::queue::Receiver;
+use crate::stage::queue::{Receiver, StickyBell};
 use crate::stage::storage::{StorageAnswer, StorageAsk};
 use crate::stage::zab::ZabStage;
 use crate::wire::election::PeerState;
@@ -81,6 +81,8 @@ pub(in crate::stage::zab) struct Member {
     pub(in crate::stage::zab) links: BTreeMap<LinkId, Acquaintance>,
     pub(in crate::stage::zab) outgoing: BTreeMap<LinkId, Outgoing>,
     pub(in crate::stage::zab) incoming: Option<Incoming>,
+    /// Rung by the threads at the other ends of these.
+    moved: Arc<StickyBell>,
     log_reads: usize,
     /// The election port listens.
     is_open: bool,
@@ -138,6 +140,7 @@ impl Member {
             links: BTreeMap::new(),
             outgoing: BTreeMap::new(),
             incoming: None,
+            moved: StickyBell::new(Arc::new(reactor.waker())),
             log_reads: 0,
             is_open: false,
             is_rebuilding: false,
@@ -155,7 +158,7 @@ impl Member {
 
     /// Whether there is something to hear that no event tells of.
     pub(in crate::stage::zab) fn is_ready(&self) -> bool {
-        !self.answers.is_empty() || self.peers.is_ready()
+        !self.answers.is_empty() || self.moved.is_rung() || self.peers.is_ready()
     }
 
     /// Who is on a link, for the log.

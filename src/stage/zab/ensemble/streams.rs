@@ -12,7 +12,7 @@ use crate::limits::{
     SNAPSHOT_CHUNK_NODES, STREAM_OUTBOX_BYTES_MAX, STREAM_PIECE_BYTES, STREAM_PIECES_MAX,
 };
 use crate::metrics::Counter;
-use crate::net::Waker;
+use crate::stage::queue::{Bell, StickyBell};
 use crate::stage::shared::Shared;
 use crate::stage::storage::{StorageAsk, Stream};
 use crate::stage::zab::ZabStage;
@@ -59,8 +59,8 @@ impl ZabStage {
         self.recorder.add(Counter::SnapCount, 1);
         tracing::info!("Sending snapshot to {}: last zxid {}", member.name_of(link), image.zxid);
         let (sink, pieces) = sync_channel(STREAM_PIECES_MAX);
-        let waker = self.parts.reactor.waker();
-        let work = move || read_image(&shared, &image, &sink, &waker);
+        let moved = Arc::clone(&member.moved);
+        let work = move || read_image(&shared, &image, sink, &moved);
         if let Err(error) = std::thread::Builder::new().name("learner-snap".into()).spawn(work) {
             // The image stays until the tree is replaced: rare enough, and only memory.
             tracing::warn!(%error, "no thread to read a snapshot for a learner");
@@ -83,7 +83,7 @@ impl ZabStage {
         let Some(member) = &mut self.member else { return };
         let scanner = Scanner::default();
         member.incoming = Some(Incoming { link, pieces: Some(sink), scanner });
-        let stream = Stream { zxid, pieces, zab: self.parts.reactor.waker() };
+        let stream = Stream { zxid, pieces, moved: Arc::clone(&member.moved) };
         self.set_rebuilding(true);
         self.ask_storage(StorageAsk::Receive(stream));
     }
@@ -91,6 +91,7 @@ impl ZabStage {
     /// Moves what can be moved.
     pub(in crate::stage::zab) fn pump_streams(&mut self) {
         let Some(member) = &self.member else { return };
+        member.moved.answer();
         let outgoing: Vec<_> = member.outgoing.keys().copied().collect();
         for link in outgoing {
             self.pump_out(link);
@@ -192,7 +193,7 @@ impl ZabStage {
 }
 
 /// Reads all of an image, and its signature; ends early when nobody takes it any more.
-fn read_image(shared: &Shared, image: &Image, sink: &SyncSender<Vec<u8>>, zab: &Waker) {
+fn read_image(shared: &Shared, image: &Image, sink: SyncSender<Vec<u8>>, moved: &StickyBell) {
     let mut piece = Vec::with_capacity(2 * STREAM_PIECE_BYTES);
     image.encode_tables(&mut piece);
     let mut walker = image.walker();
@@ -209,12 +210,13 @@ fn read_image(shared: &Shared, image: &Image, sink: &SyncSender<Vec<u8>>, zab: &
         if progress == Progress::Gone || sink.send(full).is_err() {
             break;
         }
-        zab.wake();
+        moved.ring();
     }
     if progress == Progress::Done {
         let _ = sink.send(Vec::new()); // the learner may have left
     }
-    zab.wake();
+    drop(sink); // an end too soon is to be noticed
+    moved.ring();
     let garbage = shared.tree.write().end_image(image);
     drop(garbage); // after the lock
 }

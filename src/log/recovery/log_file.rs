@@ -109,16 +109,22 @@ impl<S: Source> LogFile<S> {
         &self.source[range]
     }
 
-    /// Whether no record was ever begun: not even a header, or nothing but zeros behind it.
+    /// Whether no record was ever begun: not even a header, or nothing but zeros behind it. Zeros
+    /// in place of the header are damage: a file has its name only once there is something in it.
     pub(super) fn is_empty(&mut self) -> Result<bool, Error> {
-        let mut from = 0;
+        if self.source.len() < FILE_HEADER.len() {
+            return Ok(true); // they hold no record, whatever they are
+        }
+        let mut from = FILE_HEADER.len();
+        self.load(from)?;
+        if !self.has_magic() {
+            return Ok(false);
+        }
         while from < self.source.len() {
             let to = (from + WINDOW_BYTES).min(self.source.len());
             self.load(to)?;
-            let header = if self.has_magic() { FILE_HEADER.len() } else { 0 };
-            if record::written(&self.source[from.max(header).min(to)..to]) > 0 {
-                // Fewer bytes than a header hold no record, whatever they are.
-                return Ok(self.source.len() < FILE_HEADER.len());
+            if record::written(&self.source[from..to]) > 0 {
+                return Ok(false);
             }
             from = to;
         }

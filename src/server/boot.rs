@@ -95,6 +95,7 @@ pub fn boot(config: &Config, bell: &Arc<ParkBell>) -> Result<Running, Fatal> {
     let writer = open_log(config, &directory, recovered.tree.last_zxid());
     let needs_snapshot =
         recovered.snapshot.is_none() && place.as_ref().is_none_or(ensemble::Place::has_data);
+    let behind_snapshot = if needs_snapshot { 0 } else { recovered.replayed };
     let shared = Arc::new(Shared::new(
         recovered.tree,
         settings::settings(config)?,
@@ -131,7 +132,8 @@ pub fn boot(config: &Config, bell: &Arc<ParkBell>) -> Result<Running, Fatal> {
     let is_alone = member.is_none();
     let prepare = settings::prepare(config, seed)?;
     let session_server = ensemble::session_server(config);
-    parts.start_zab(&shared, ZabSetup { prepare, session_server, snapshots, member })?;
+    let setup = ZabSetup { prepare, session_server, snapshots, behind_snapshot, member };
+    parts.start_zab(&shared, setup)?;
     parts.start_shards(&shared)?;
     if is_alone {
         tracing::info!(%address, "serving clients");
@@ -321,6 +323,7 @@ struct ZabSetup {
     prepare: PrepareConfig,
     session_server: u8,
     snapshots: SyncSender<SnapshotAsk>,
+    behind_snapshot: u64,
     member: Option<MemberParts>,
 }
 
@@ -453,7 +456,7 @@ impl Wiring {
     }
 
     fn start_zab(&mut self, shared: &Arc<Shared>, setup: ZabSetup) -> Result<(), Fatal> {
-        let ZabSetup { prepare, session_server, snapshots, member } = setup;
+        let ZabSetup { prepare, session_server, snapshots, behind_snapshot, member } = setup;
         let Ringed { work, thread, .. } = self.zab.take().expect("made at the start");
         let shared = Arc::clone(shared);
         let asks = std::mem::take(&mut self.asks_in);
@@ -470,6 +473,7 @@ impl Wiring {
                 log,
                 durable,
                 snapshots,
+                behind_snapshot,
                 inquiries,
                 prepare,
                 session_server,

@@ -1,5 +1,6 @@
 //! How clients and terminals go: all at once, without waiting for replies, or asking for too much.
 
+use std::fs;
 use std::io::Write;
 use std::net::Shutdown;
 use std::process::{Command, Stdio};
@@ -20,6 +21,7 @@ pub const CASES: &[Case<Context>] = &[
     ("closeSession behind all else, then the end of the stream", farewell),
     ("closeSession behind all else, then a reset", rude_farewell),
     ("a stop right behind a write", stop_behind_write),
+    ("restarts more often than a snapshot is due", restarts),
     ("nobody reads what the server logs", broken_log),
     ("enforced authentication refuses a ping, too", unproven),
     ("a connection that was taken over hears nothing later", taken_over),
@@ -159,6 +161,31 @@ fn stop_behind_write(context: &mut Context) {
         client.create("/last", b"", 0);
         server.stop().expect("it stops at once");
     }
+}
+
+/// What a recovery replays counts for the next snapshot: logs would pile up else.
+fn restarts(context: &mut Context) {
+    let mut server = context.another(|spec| spec.config("snapCount=100"));
+    for round in 0..4 {
+        let mut client = Client::connect(server.address).expect("a session");
+        for number in 0..30 {
+            client.create(&format!("/{round}-{number}"), b"", 0);
+        }
+        server.kill().expect("a running server");
+        server.launch().expect("it starts");
+    }
+    let mut client = Client::connect(server.address).expect("a session");
+    client.create("/last", b"", 0);
+    let folder = server.data.join("version-2");
+    let snapshots = || {
+        let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("snapshot.")).count()
+    };
+    assert!(
+        wait_for(Duration::from_secs(10), || snapshots() > 1),
+        "only the first snapshot: {}",
+        server.log()
+    );
 }
 
 fn broken_log(context: &mut Context) {

@@ -40,7 +40,9 @@ pub(super) struct Chores {
 }
 
 impl Chores {
-    pub(super) fn new(settings: &Settings, last: Zxid, now: Millis) -> Self {
+    /// `replayed` txns are behind the last snapshot already: a server that is restarted again and
+    /// again would else never take one, and keep all its logs.
+    pub(super) fn new(settings: &Settings, last: Zxid, replayed: u64, now: Millis) -> Self {
         let mut chores = Self {
             durable_seen: last,
             snap_count: u64::from(settings.snap_count),
@@ -57,6 +59,7 @@ impl Chores {
             candidates: VecDeque::new(),
         };
         chores.draw();
+        chores.txns = replayed;
         chores
     }
 

@@ -78,6 +78,8 @@ pub struct Parts {
     pub durable: Arc<AtomicI64>,
     /// To the snapshot thread.
     pub snapshots: std::sync::mpsc::SyncSender<SnapshotAsk>,
+    /// Txns that the recovery found behind the snapshot.
+    pub behind_snapshot: u64,
     /// From the control thread.
     pub inquiries: Receiver<Inquiry>,
     /// How requests become txns.
@@ -158,7 +160,7 @@ impl ZabStage {
             member,
             preparer: Preparer::new(parts.prepare.clone()),
             sessions: Sessions::new(server, settings.tick_time_ms, has_local),
-            chores: Chores::new(&shared.settings, last, shared.clock.now()),
+            chores: Chores::new(settings, last, parts.behind_snapshot, shared.clock.now()),
             pending: VecDeque::new(),
             learner_asks: LearnerAsks::default(),
             committed: VecDeque::new(),

@@ -1,4 +1,4 @@
-//! How clients and terminals go: all at once, without waiting for replies, or asking for too much.
+//! How clients, servers and terminals go: all at once, unanswered, or asking for too much.
 
 use std::fs;
 use std::io::Write;
@@ -163,29 +163,26 @@ fn stop_behind_write(context: &mut Context) {
     }
 }
 
-/// What a recovery replays counts for the next snapshot: logs would pile up else.
+/// What a recovery replays counts for the next snapshot: logs would pile up else. No run alone has
+/// half of snapCount, the least that makes one due; one that a kill or a busy thread cost comes in
+/// a later run.
 fn restarts(context: &mut Context) {
     let mut server = context.another(|spec| spec.config("snapCount=100"));
-    for round in 0..4 {
+    for round in 0..20 {
         let mut client = Client::connect(server.address).expect("a session");
         for number in 0..30 {
             client.create(&format!("/{round}-{number}"), b"", 0);
         }
+        let names = fs::read_dir(server.data.join("version-2")).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let snapshots = names.filter(|name| name.starts_with("snapshot.") && !name.contains("tmp"));
+        if snapshots.count() > 1 {
+            return;
+        }
         server.kill().expect("a running server");
         server.launch().expect("it starts");
     }
-    let mut client = Client::connect(server.address).expect("a session");
-    client.create("/last", b"", 0);
-    let folder = server.data.join("version-2");
-    let snapshots = || {
-        let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
-        names.filter(|name| name.to_string_lossy().starts_with("snapshot.")).count()
-    };
-    assert!(
-        wait_for(Duration::from_secs(10), || snapshots() > 1),
-        "only the first snapshot: {}",
-        server.log()
-    );
+    panic!("only the first snapshot: {}", server.log());
 }
 
 fn broken_log(context: &mut Context) {

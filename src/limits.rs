@@ -78,8 +78,8 @@ pub const SEGMENT_STRETCH_BYTES: u64 = 256 << 10;
 
 const _: () = assert!(SEGMENT_BYTES_FIRST.is_multiple_of(SEGMENT_STRETCH_BYTES), "whole stretches");
 
-/// Flushed bytes of a segment after which their pages are let go of.
-pub const SEGMENT_RELEASE_BYTES: usize = 1 << 20;
+/// Bytes of records that are gathered for one write of the log; a flush of more is several.
+pub const SEGMENT_STAGING_BYTES: u64 = 1 << 20;
 
 /// Orders that may wait for the thread that makes segments ready.
 pub const GROUNDWORK_QUEUE_MAX: usize = 16;

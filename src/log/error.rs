@@ -58,7 +58,7 @@ pub enum Damage {
 /// Why the log layer gave up.
 #[derive(Debug)]
 pub enum Error {
-    /// The system refused. After it the state of the page cache is unknown: exit.
+    /// The system refused. After it nothing is known of what the disk has: exit.
     Io {
         /// Doing what.
         action: Action,

@@ -132,8 +132,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes everything appended so far durable: one `fdatasync` of the pages touched since the
-    /// last one; for a new file also its name. With `force_sync` off only the name is given.
+    /// Makes everything appended so far durable: one write of the pages touched since the last
+    /// one; for a new file also its name. With `force_sync` off it only leaves this process.
     ///
     /// # Errors
     /// [`Error::Io`]; then for ever. Nothing since the last good flush may be acked.
@@ -222,6 +222,11 @@ impl Writer {
         }
     }
 
+    /// Whether a flush waits for the disk.
+    pub const fn is_forced(&self) -> bool {
+        self.options.force_sync
+    }
+
     /// How much has been written.
     pub fn sizes(&self) -> Sizes {
         let segment = self.segment.as_ref().map(|current| &current.segment);
@@ -285,7 +290,7 @@ impl Writer {
             spare
         } else {
             self.asked = false; // what was asked for has not come, or is too small
-            prepare(&self.options.log_dir, needed.max(self.next_bytes()))?
+            prepare(&self.options.log_dir, needed.max(self.next_bytes()), self.options.force_sync)?
         };
         let mut segment = Segment::open(prepared)?;
         segment
@@ -297,18 +302,14 @@ impl Writer {
 
     fn flush_segment(&mut self) -> Result<(), Error> {
         let Some(current) = &mut self.segment else { return Ok(()) };
-        if self.options.force_sync {
-            let (zxid, offset) = (Some(self.last), current.segment.used());
-            current.segment.flush().map_err(|source| Error::Io {
-                action: Action::Flush,
-                file: current.segment.path().to_path_buf(),
-                offset: Some(offset - current.segment.unflushed()),
-                zxid,
-                source,
-            })?;
-        } else {
-            current.segment.forget_unflushed();
-        }
+        let (zxid, offset) = (Some(self.last), current.segment.used());
+        current.segment.flush(self.options.force_sync).map_err(|source| Error::Io {
+            action: Action::Flush,
+            file: current.segment.path().to_path_buf(),
+            offset: Some(offset - current.segment.unflushed()),
+            zxid,
+            source,
+        })?;
         if !current.named {
             current.segment.rename(names::log_path(&self.options.log_dir, current.first))?;
             current.named = true;

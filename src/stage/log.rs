@@ -79,7 +79,7 @@ impl LogStage {
     /// A stage of these parts; starts the thread that makes segments ready.
     pub fn new(parts: Parts) -> Self {
         let recorder = parts.shared.metrics.recorder();
-        let groundwork = Groundwork::start(parts.log_dir.clone());
+        let groundwork = Groundwork::start(parts.log_dir.clone(), parts.writer.is_forced());
         Self { parts, recorder, groundwork }
     }
 

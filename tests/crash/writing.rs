@@ -25,10 +25,10 @@ fn what_was_flushed_is_there_whatever_became_of_the_writer() {
     assert_eq!((report.upto, report.records), (Zxid(3), 3));
     assert_eq!(report.bytes, (expected.len() - record::FILE_HEADER.len()) as u64);
     append(&mut writer, 4..=4);
-    drop(writer); // as a kill would: nothing is cut, nothing flushed
+    drop(writer); // as a kill would: nothing is cut, nothing more flushed
     assert_eq!(disk.names(), ["log.1"]);
     assert!(fs::read(disk.file("log.1")).unwrap().starts_with(&expected));
-    assert_eq!(disk.clean_replay(), [1, 2, 3, 4]);
+    assert_eq!(disk.clean_replay(), [1, 2, 3]);
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_writer_that_wrote_nothing_leaves_nothing() {
     writer.roll().unwrap();
     let bytes = writer.wants_segment().unwrap();
     assert_eq!(writer.wants_segment(), None, "asked once");
-    writer.offer(prepare(disk.path(), bytes).unwrap()).unwrap();
+    writer.offer(prepare(disk.path(), bytes, true).unwrap()).unwrap();
     writer.close().unwrap();
     assert!(disk.names().is_empty());
 }
@@ -67,7 +67,7 @@ fn segments_that_run_full_are_followed_by_larger_ones() {
         writer.append(zxid, &txn(zxid, &data)).unwrap();
         if let Some(bytes) = writer.wants_segment() {
             asked.push(bytes >> 20);
-            writer.offer(prepare(disk.path(), bytes).unwrap()).unwrap();
+            writer.offer(prepare(disk.path(), bytes, true).unwrap()).unwrap();
         }
     }
     assert_eq!(asked, [8, 16, 32]);
@@ -129,7 +129,7 @@ fn a_wished_roll_waits_until_it_is_worth_it() {
     assert_eq!(log(&mut writer, 1, 3), 1);
     let bytes = writer.wants_segment().unwrap();
     writer.wish_roll();
-    writer.offer(prepare(disk.path(), bytes).unwrap()).unwrap();
+    writer.offer(prepare(disk.path(), bytes, true).unwrap()).unwrap();
     writer.flush().unwrap();
     assert_eq!(log(&mut writer, 2, 1), 1, "three quarters were used");
     assert_eq!(log(&mut writer, 3, 6), 2, "nearly all was, so the flush before granted it");
@@ -164,7 +164,7 @@ fn zeros_behind_a_finished_log_do_no_harm() {
 #[test]
 fn a_segment_is_prepared_a_stretch_at_a_time() {
     let disk = Disk::new();
-    let mut preparation = Preparation::begin(disk.path(), 1 << 20).unwrap();
+    let mut preparation = Preparation::begin(disk.path(), 1 << 20, true).unwrap();
     let length = || fs::metadata(disk.file("unfinished.log.0")).unwrap().len();
     for (upto, filled) in [(0, 0), (1, 256 << 10), (512 << 10, 512 << 10)] {
         preparation.fill(upto).unwrap();
@@ -174,7 +174,7 @@ fn a_segment_is_prepared_a_stretch_at_a_time() {
     assert_eq!((length(), preparation.is_full()), (1 << 20, true));
     drop(preparation);
     assert!(disk.names().is_empty(), "not finished, so nothing is left");
-    let prepared = Preparation::begin(disk.path(), 1).unwrap().finish().unwrap();
+    let prepared = Preparation::begin(disk.path(), 1, true).unwrap().finish().unwrap();
     assert_eq!((prepared.bytes(), length()), (4096, 4096));
 }
 

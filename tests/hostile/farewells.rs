@@ -95,7 +95,6 @@ fn large_writes(context: &mut Context) {
         largest = largest.max(server.resident());
     }
     sender.join().unwrap();
-    // The log is mapped: what of it is resident counts too.
     let grown = largest.saturating_sub(before);
     assert!(grown < 700 << 20, "the server grew by {grown} bytes");
 }

@@ -36,10 +36,10 @@ pub(super) struct Groundwork {
 }
 
 impl Groundwork {
-    pub(super) fn start(dir: PathBuf) -> Self {
+    pub(super) fn start(dir: PathBuf, force_sync: bool) -> Self {
         let (orders, ordered) = sync_channel(GROUNDWORK_QUEUE_MAX);
         let (done, ready) = sync_channel(1);
-        let work = move || work(&dir, &ordered, &done);
+        let work = move || work(&dir, force_sync, &ordered, &done);
         let spawned = std::thread::Builder::new().name("log-prepare".into()).spawn(work);
         if let Err(error) = &spawned {
             tracing::warn!(%error, "no thread to prepare log segments; done in the log thread");
@@ -107,11 +107,18 @@ impl Groundwork {
 }
 
 /// Thread `log-prepare`, until nobody can order any more.
-fn work(dir: &Path, orders: &Receiver<Order>, done: &SyncSender<Result<Prepared, Error>>) {
+fn work(
+    dir: &Path,
+    force_sync: bool,
+    orders: &Receiver<Order>,
+    done: &SyncSender<Result<Prepared, Error>>,
+) {
     let mut begun: Option<Preparation> = None;
     for order in orders {
         let result = match order {
-            Order::Begin(bytes) => Preparation::begin(dir, bytes).map(|new| begun = Some(new)),
+            Order::Begin(bytes) => {
+                Preparation::begin(dir, bytes, force_sync).map(|new| begun = Some(new))
+            }
             Order::Fill(upto) => begun.as_mut().map_or(Ok(()), |it| it.fill(upto)),
             Order::Cut(finished) => {
                 if let Err(error) = finished.cut() {

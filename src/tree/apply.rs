@@ -98,6 +98,22 @@ impl Context<'_> {
     }
 }
 
+/// The path of the first node that a txn changes, if it is found by a hint.
+pub(super) fn first_changed<'r>(txn: &'r Txn<'_>) -> Option<&'r str> {
+    match txn {
+        Txn::Create(create) | Txn::CreateContainer(create) | Txn::CreateTtl(create, _) => {
+            split(&create.path).map(|(parent, _)| parent)
+        }
+        Txn::SetData { path, .. } | Txn::SetAcl { path, .. } => Some(path),
+        Txn::Multi(steps) => steps.first().and_then(|(_, step)| first_changed(step)),
+        Txn::Delete { .. }
+        | Txn::Check { .. }
+        | Txn::CreateSession { .. }
+        | Txn::CloseSession { .. }
+        | Txn::Error { .. } => None,
+    }
+}
+
 impl Tree {
     /// Applies one txn. Never fails: what could not be done is an [`Outcome::Error`], and applying
     /// it again changes nothing it should not. `changes` gets what watches are told of, in order;
@@ -278,7 +294,7 @@ impl Tree {
         node.mtime = at.time.0;
         node.mzxid = at.zxid.0;
         node.version = version;
-        self.put_data(id, data.map(Box::from));
+        self.put_data(id, data);
         self.after(id);
         let stat = self.stat(self.node(id));
         self.quota_on_set(path, old_len, data.map_or(0, <[u8]>::len));

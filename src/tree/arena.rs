@@ -55,12 +55,20 @@ impl Tree {
         self.digest.add(node.digest);
     }
 
-    /// Replaces the data, between `before` and `after`.
-    pub(super) fn put_data(&mut self, id: NodeId, data: Option<Box<[u8]>>) {
+    /// Replaces the data, between `before` and `after`; in place where the new are as long and no
+    /// image needs the old.
+    pub(super) fn put_data(&mut self, id: NodeId, data: Option<&[u8]>) {
         let digested = self.options.digest;
+        let has_images = self.has_images();
         let node = self.node_mut(id);
         let old_len = node.data_len() as u64;
-        let old = std::mem::replace(&mut node.data, data);
+        let old = match (&mut node.data, data) {
+            (Some(old), Some(new)) if !has_images && old.len() == new.len() => {
+                old.copy_from_slice(new);
+                None
+            }
+            (old, new) => std::mem::replace(old, new.map(Box::from)),
+        };
         let new_len = node.data_len() as u64;
         if digested && digest::is_digested(&node.path) {
             node.prefix = Prefix::new(&node.path, node.data.as_deref()).crc;

@@ -46,6 +46,12 @@ impl Index {
         table.find(hash, |id| *nodes[*id as usize].path == *path).copied()
     }
 
+    /// The node that [`Self::find`] most likely finds, without a look at it.
+    pub(super) fn likely(&self, path: &str) -> Option<NodeId> {
+        let hash = self.hash_of(path);
+        self.tables[Self::table(hash)].find(hash, |_| true).copied()
+    }
+
     /// Adds a node that is in the arena and not here.
     pub(super) fn insert(&mut self, id: NodeId, nodes: &Slab<Node>) {
         let hash_of = |id: &NodeId| self.hash.of(&nodes[*id as usize].path);

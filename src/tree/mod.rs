@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod acl;
+mod ahead;
 mod apply;
 mod arena;
 pub mod digest;
@@ -149,7 +150,7 @@ impl Tree {
         self.save(id);
         let node = self.node_mut(id);
         (node.version, node.mzxid, node.mtime) = (-1, version.0, now.0);
-        self.put_data(id, Some(text.as_bytes().into()));
+        self.put_data(id, Some(text.as_bytes()));
     }
 
     fn add_system_node(

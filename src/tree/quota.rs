@@ -219,7 +219,7 @@ impl Tree {
         track.count = track.count.wrapping_add(count);
         track.bytes = track.bytes.wrapping_add(bytes);
         let data = track.to_data();
-        self.put_stats(id, data);
+        self.put_stats(id, &data);
     }
 
     /// Writes what is used below `root` into its stats node.
@@ -234,10 +234,10 @@ impl Tree {
             stack.extend(node.child_ids());
         }
         let data = track.to_data();
-        self.put_stats(id, data);
+        self.put_stats(id, &data);
     }
 
-    fn put_stats(&mut self, id: NodeId, data: Box<[u8]>) {
+    fn put_stats(&mut self, id: NodeId, data: &[u8]) {
         self.before(id);
         self.put_data(id, Some(data));
         self.after(id);

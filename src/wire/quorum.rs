@@ -6,12 +6,15 @@
 //! data; fields that are always the same are not in it.
 //! Source: `QuorumPacket`, `Leader`, `LearnerHandler`, `Learner`.
 
+mod identities;
+
 use std::fmt;
 use std::sync::Arc;
 
+pub use identities::Identities;
+
 use super::jute::{DecodeError, Reader, Writer};
 use crate::ids::{Epoch, ServerId, SessionId, Xid, Zxid};
-use crate::limits::FORWARDED_IDENTITIES_MAX;
 
 /// The version of this protocol, in use since 3.4.
 pub const PROTOCOL_VERSION: i32 = 0x1_0000;
@@ -41,15 +44,6 @@ pub struct Touch {
     pub timeout_ms: i32,
 }
 
-/// Who a client has proved to be.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Identity {
-    /// `ip`, `digest`, …
-    pub scheme: String,
-    /// In the scheme's own form.
-    pub id: String,
-}
-
 /// A client's request on its way to the leader.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Forwarded {
@@ -62,7 +56,7 @@ pub struct Forwarded {
     /// The request's body as the client sent it, without its header.
     pub body: Arc<[u8]>,
     /// The client's; `None` for a request of the learner's own.
-    pub identities: Option<Vec<Identity>>,
+    pub identities: Option<Identities>,
 }
 
 /// What is said on a quorum connection.
@@ -295,7 +289,7 @@ struct Fields<'a> {
     kind: i32,
     zxid: Zxid,
     data: Option<&'a [u8]>,
-    identities: Option<Vec<Identity>>,
+    identities: Option<Identities>,
 }
 
 /// Why fields end early.
@@ -308,7 +302,12 @@ impl<'a> Fields<'a> {
     fn decode(r: &mut Reader<'a>, max: u32) -> Result<Self, Stop> {
         let kind = r.i32().map_err(|_| Stop::Incomplete)?;
         let zxid = Zxid(r.i64().map_err(|_| Stop::Incomplete)?);
-        Ok(Self { kind, zxid, data: bounded(r, "data", max)?, identities: identities(r, max)? })
+        Ok(Self {
+            kind,
+            zxid,
+            data: bounded(r, "data", max)?,
+            identities: Identities::read(r, max)?,
+        })
     }
 }
 
@@ -324,44 +323,11 @@ fn bounded<'a>(r: &mut Reader<'a>, what: &'static str, max: u32) -> Result<Optio
     }
 }
 
-fn identities(r: &mut Reader<'_>, max: u32) -> Result<Option<Vec<Identity>>, Stop> {
-    let len = r.i32().map_err(|_| Stop::Incomplete)?;
-    let count = match usize::try_from(len) {
-        Ok(count) if count <= FORWARDED_IDENTITIES_MAX => count,
-        Err(_) if len == -1 => return Ok(None),
-        _ => {
-            let max = u32::try_from(FORWARDED_IDENTITIES_MAX).expect("it is a small constant");
-            return Err(Stop::Wrong(PacketError::Length { what: "identities", len, max }));
-        }
-    };
-    let mut list = Vec::new();
-    // All of them together are bounded as the data is.
-    let mut left = max;
-    for _ in 0..count {
-        let scheme = bounded(r, "scheme", left)?;
-        left -= length(scheme);
-        let id = bounded(r, "identity", left)?;
-        left -= length(id);
-        list.push(Identity { scheme: text(scheme), id: text(id) });
-    }
-    Ok(Some(list))
-}
-
-fn length(bytes: Option<&[u8]>) -> u32 {
-    u32::try_from(bytes.map_or(0, <[u8]>::len)).expect("it was bounded by a u32")
-}
-
-/// A null reads as empty, which no scheme is.
-fn text(bytes: Option<&[u8]>) -> String {
-    String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
-}
-
 impl Forwarded {
     /// How much memory it takes, about.
     pub fn bytes(&self) -> usize {
-        let identities = self.identities.iter().flatten();
-        let texts: usize = identities.map(|it| it.scheme.len() + it.id.len()).sum();
-        size_of::<Self>() + self.body.len() + texts
+        let identities = self.identities.as_ref().map_or(0, Identities::len);
+        size_of::<Self>() + self.body.len() + identities
     }
 }
 
@@ -455,13 +421,10 @@ impl Packet {
         w.i32(kind);
         w.i64(zxid.0);
         self.encode_data(&mut w);
-        let Self::Request(Forwarded { identities: Some(identities), .. }) = self else {
-            return w.i32(-1);
-        };
-        w.count(identities.len());
-        for identity in identities {
-            w.string(&identity.scheme);
-            w.string(&identity.id);
+        if let Self::Request(Forwarded { identities: Some(identities), .. }) = self {
+            identities.write(&mut w);
+        } else {
+            w.i32(-1);
         }
     }
 

@@ -4,6 +4,7 @@ use super::ZabStage;
 use super::role::Role;
 use crate::error::{ExitCode, Fatal};
 use crate::ids::SessionId;
+use crate::limits::APPLIED_AT_ONCE_MAX;
 use crate::metrics::Counter;
 use crate::reply::response::{self, Fate};
 use crate::stage::message::{ConnectAsk, Entry, Origin};
@@ -23,6 +24,13 @@ pub(super) enum Pending {
     Own,
 }
 
+fn decode(proposal: &Proposal) -> Result<Record<'_>, Fatal> {
+    Record::decode(&proposal.record).map_err(|error| {
+        let text = format!("txn {} of the leader cannot be read: {error}", proposal.zxid);
+        Fatal::new(ExitCode::QuorumPacket, text)
+    })
+}
+
 impl ZabStage {
     /// Applies up to `max` commits under one hold of the write lock.
     pub(super) fn apply_committed(&mut self, max: usize) {
@@ -32,30 +40,46 @@ impl ZabStage {
         let shared = std::sync::Arc::clone(&self.parts.shared);
         let mut tree = shared.tree.write();
         let mut changes = Vec::new();
-        for _ in 0..max {
-            let Some(proposal) = self.committed.pop_front() else { break };
-            let record = match Record::decode(&proposal.record) {
-                Ok(record) => record,
-                Err(error) => {
-                    let text =
-                        format!("txn {} of the leader cannot be read: {error}", proposal.zxid);
-                    shared.fail(Fatal::new(ExitCode::QuorumPacket, text));
+        let mut left = max;
+        while left > 0 && !self.committed.is_empty() {
+            let count = left.min(APPLIED_AT_ONCE_MAX).min(self.committed.len());
+            left -= count;
+            let proposals: Vec<Proposal> = self.committed.drain(..count).collect();
+            match proposals.iter().map(decode).collect::<Result<Vec<_>, _>>() {
+                Ok(records) => self.apply(&mut tree, &proposals, &records, &mut changes),
+                Err(fatal) => {
+                    shared.fail(fatal);
                     break;
                 }
-            };
-            let watched = shared.watch_count() > 0;
-            let place = self.preparer.place_of(proposal.zxid);
-            let outcome = tree.apply_at(place, &record, watched.then_some(&mut changes));
-            namespace::count_write(&self.recorder, &record.txn);
-            self.tell_changes(&mut changes);
-            self.answer(&record, &outcome);
-            self.settle(&proposal);
+            }
         }
         self.notice_mismatches(&tree);
         self.consider_snapshot(&mut tree);
         self.push_batches();
         drop(tree);
         self.ring_shards(); // after the lock: a shard that wakes wants its read side
+    }
+
+    fn apply(
+        &mut self,
+        tree: &mut Tree,
+        proposals: &[Proposal],
+        records: &[Record<'_>],
+        changes: &mut Vec<Change>,
+    ) {
+        // Whoever prepared a txn knows the place of its node.
+        let is_ordering = matches!(self.role, Role::Ordering);
+        let places = if is_ordering { Vec::new() } else { tree.look_ahead(records) };
+        let mut places = places.into_iter();
+        for (proposal, record) in proposals.iter().zip(records) {
+            let watched = self.parts.shared.watch_count() > 0;
+            let place = self.preparer.place_of(proposal.zxid).or(places.next().flatten());
+            let outcome = tree.apply_at(place, record, watched.then_some(&mut *changes));
+            namespace::count_write(&self.recorder, &record.txn);
+            self.tell_changes(changes);
+            self.answer(record, &outcome);
+            self.settle(proposal);
+        }
     }
 
     /// A txn whose digest is not the one its leader foresaw: two servers differ, or one has a bug.

@@ -166,7 +166,7 @@ impl Tree {
         node.kind = kind;
         let old = std::mem::replace(&mut node.acl, new.acl);
         self.acls.release_later(old);
-        self.put_data(id, new.data);
+        self.put_data(id, new.data.as_deref());
         self.owners.insert(id, &self.nodes[id as usize]);
         self.after(id);
     }

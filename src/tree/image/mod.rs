@@ -132,6 +132,11 @@ impl Tree {
         self.stamp = self.stamp.max(old.stamp);
     }
 
+    /// Whether images are under way.
+    pub(super) fn has_images(&self) -> bool {
+        !self.images.is_empty()
+    }
+
     /// Nodes saved for the images under way, for metrics.
     pub fn image_saved_count(&self) -> usize {
         self.images.iter().map(|image| image.nodes.len()).sum()

@@ -71,14 +71,13 @@ fn every_packet() -> Vec<(i32, Packet)> {
     let session = SessionId(0x0100_0000_0000_0001);
     let record: Arc<[u8]> = [9; 40].into();
     let touch = Touch { session, timeout_ms: 4000 };
-    let identity =
-        |scheme: &str, id: &str| Identity { scheme: scheme.to_owned(), id: id.to_owned() };
+    let identities = [("ip", "127.0.0.1"), ("super", "")];
     let forwarded = Forwarded {
         session,
         cxid: Xid(5),
         op: 1,
         body: [1, 2].into(),
-        identities: Some(vec![identity("ip", "127.0.0.1"), identity("super", "")]),
+        identities: Some(Identities::of(identities.into_iter())),
     };
     let own = Forwarded { identities: None, body: [].into(), ..forwarded.clone() };
     let nobody = LearnerInfo { server: None, protocol: None, config_version: None };

@@ -20,7 +20,7 @@ use crate::stage::message::{Ask, ConnectAsk, Entry, Origin, WriteAsk};
 use crate::stage::zab::ZabStage;
 use crate::stage::zab::role::Role;
 use crate::tree::Outcome;
-use crate::wire::quorum::{self, Forwarded, Packet, Touch};
+use crate::wire::quorum::{Forwarded, Identities, Packet, Touch};
 use crate::wire::txn::Record;
 use crate::wire::{ErrorCode, OpCode};
 use crate::zab::{Input, LinkId};
@@ -38,6 +38,8 @@ pub(in crate::stage::zab) struct Forwarding {
     moving: HashMap<SessionId, Vec<ConnectAsk>>,
     /// When the leader was last told who was heard of.
     touched: Millis,
+    /// The last identities sent, and as they were sent: the next are most likely the same.
+    introduced: Option<(Arc<[Identity]>, Identities)>,
 }
 
 /// A request that was sent.
@@ -59,7 +61,19 @@ impl Forwarding {
             opening: HashMap::new(),
             moving: HashMap::new(),
             touched: now,
+            introduced: None,
         }
+    }
+
+    fn introduce(&mut self, identities: &Arc<[Identity]>) -> Identities {
+        let (_, introduced) = match self.introduced.take() {
+            Some(last) if last.0 == *identities => self.introduced.insert(last),
+            _ => {
+                let texts = identities.iter().map(|Identity { scheme, id }| (&**scheme, &**id));
+                self.introduced.insert((Arc::clone(identities), Identities::of(texts)))
+            }
+        };
+        introduced.clone()
     }
 
     /// The oldest of the session's, if it has this number.
@@ -165,6 +179,7 @@ impl ZabStage {
         if sync.is_some() {
             forwarding.syncs.push_back(session);
         }
+        let introduced = forwarding.introduce(&identities);
         let waiting = Waiting { origin, xid, sync, is_done: false };
         forwarding.waiting.entry(session).or_default().push_back(waiting);
         self.say(Packet::Request(Forwarded {
@@ -172,7 +187,7 @@ impl ZabStage {
             cxid: xid,
             op: op.to_wire(),
             body: forwarded,
-            identities: Some(identities.iter().map(introduced).collect()),
+            identities: Some(introduced),
         }));
     }
 
@@ -282,11 +297,6 @@ impl ZabStage {
 fn parts(touches: &[Touch], per_packet: usize) -> impl Iterator<Item = &[Touch]> {
     let nothing = touches.is_empty().then_some(touches);
     nothing.into_iter().chain(touches.chunks(per_packet.max(1)))
-}
-
-fn introduced(identity: &Identity) -> quorum::Identity {
-    let Identity { scheme, id } = identity;
-    quorum::Identity { scheme: scheme.clone().into_owned(), id: id.to_string() }
 }
 
 #[cfg(test)]

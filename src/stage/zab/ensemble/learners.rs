@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::ids::Xid;
 use crate::limits::{LEARNER_ASK_BYTES_MAX, LEARNER_ASKS_MAX};
@@ -17,7 +18,7 @@ use crate::stage::zab::ZabStage;
 use crate::stage::zab::commit::Pending;
 use crate::stage::zab::role::Role;
 use crate::wire::OpCode;
-use crate::wire::quorum::{Forwarded, Packet, Touch};
+use crate::wire::quorum::{Forwarded, Identities, Packet, Touch};
 use crate::zab::{Input, LinkId};
 
 /// What a learner asks, to be taken in its turn.
@@ -31,6 +32,8 @@ pub(in crate::stage::zab) struct LearnerAsk {
 pub(in crate::stage::zab) struct LearnerAsks {
     asks: VecDeque<LearnerAsk>,
     bytes: usize,
+    /// The last identities that came, and what they mean: the next are most likely the same.
+    known: Option<(Identities, Arc<[Identity]>)>,
 }
 
 impl LearnerAsk {
@@ -63,6 +66,22 @@ impl LearnerAsks {
 
     pub(in crate::stage::zab) fn is_empty(&self) -> bool {
         self.asks.is_empty()
+    }
+
+    fn known(&mut self, identities: Option<&Identities>) -> Arc<[Identity]> {
+        let Some(identities) = identities else { return Arc::new([]) };
+        let (_, known) = match self.known.take() {
+            Some(last) if last.0 == *identities => self.known.insert(last),
+            _ => {
+                let known = |(scheme, id): (Cow<'_, str>, Cow<'_, str>)| Identity {
+                    scheme: Cow::Owned(scheme.into_owned()),
+                    id: id.into(),
+                };
+                let known = identities.iter().map(known).collect();
+                self.known.insert((identities.clone(), known))
+            }
+        };
+        Arc::clone(known)
     }
 }
 
@@ -138,7 +157,7 @@ impl ZabStage {
             Ok(()) => Standing::Global,
             Err(code) => self.standing_of_stranger(*session, code),
         };
-        let identities: Vec<_> = identities.iter().flatten().map(known).collect();
+        let identities = self.learner_asks.known(identities.as_ref());
         let author = Author { session: *session, cxid: *cxid, identities: &identities, standing };
         self.propose(&author, Write::decode(op, body), Pending::Own);
     }
@@ -157,11 +176,6 @@ impl ZabStage {
         let author = Author { session, cxid, identities: &[], standing: Standing::Global };
         self.propose(&author, Write::CreateSession { timeout_ms }, Pending::Own);
     }
-}
-
-fn known(identity: &crate::wire::quorum::Identity) -> Identity {
-    let scheme = Cow::Owned(identity.scheme.clone());
-    Identity { scheme, id: identity.id.as_str().into() }
 }
 
 #[cfg(test)]

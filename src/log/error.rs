@@ -106,6 +106,8 @@ pub enum Error {
         /// What is wrong.
         damage: Damage,
     },
+    /// Somebody wished it to stop before it was done.
+    Stopped,
     /// A log of that name is there already, and would be overwritten.
     Exists {
         /// Its name.
@@ -193,7 +195,8 @@ impl Error {
                     .map_or_else(|| source.kind().into(), io::Error::from_raw_os_error),
             },
             Self::Exists { file } => Self::Exists { file: file.clone() },
-            Self::Corrupt { .. }
+            Self::Stopped
+            | Self::Corrupt { .. }
             | Self::Gap { .. }
             | Self::Snapshot { .. }
             | Self::CannotTruncate { .. }
@@ -299,6 +302,7 @@ impl fmt::Display for Error {
                  instead if the logs since then are complete",
                 file.display()
             ),
+            Self::Stopped => f.write_str("asked to stop"),
             Self::Exists { file } => write!(
                 f,
                 "{} exists and will not be overwritten; it holds no txn this server has read: \

@@ -16,9 +16,11 @@ pub mod record;
 pub mod recovery;
 pub mod segment;
 pub mod snapshot;
+mod stop;
 mod writer;
 
 pub use directory::{Directory, lock_file};
 pub use error::{Action, Damage, Error};
 pub use segment::{Finished, Preparation, Prepared, prepare};
+pub use stop::StopFlag;
 pub use writer::{FlushReport, Sizes, Writer, WriterOptions};

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use super::error::{Action, Damage, Error};
 use super::names::{self, LOG, Named};
 use super::record::FILE_HEADER;
+use super::stop::StopFlag;
 use crate::ids::Zxid;
 use crate::limits::FINDINGS_MAX;
 use log_file::{LogFile, Source, Step};
@@ -36,7 +37,7 @@ pub const CUT_DAMAGED_TAIL_PROPERTY: &str = "ringkeeper.recovery.cutDamagedTail"
 pub type Refusal = Box<dyn StdError + Send + Sync>;
 
 /// Where to begin, and what to put up with.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ReplayOptions {
     /// The snapshot's zxid: records up to it are passed over.
     pub after: Zxid,
@@ -44,6 +45,8 @@ pub struct ReplayOptions {
     pub allow_gaps: bool,
     /// Discard the newest log from the first damaged record on, saying so.
     pub cut_damaged_tail: bool,
+    /// Heeded at every record, and at every stretch of zeros.
+    pub stop: StopFlag,
 }
 
 /// A place in the log where recovery did more than read.
@@ -142,14 +145,15 @@ pub fn has_logs(log_dir: &Path) -> Result<bool, Error> {
 /// makes all of it durable (it may only have been in the page cache) before it returns.
 ///
 /// # Errors
-/// [`Error::Corrupt`], [`Error::Gap`] or [`Error::Io`]; no file has been changed then. An error of
-/// `visit` is `Corrupt`, too.
+/// [`Error::Corrupt`], [`Error::Gap`], [`Error::Io`] or [`Error::Stopped`]; no file has been
+/// changed then. An error of `visit` is `Corrupt`, too.
 pub fn replay(
     log_dir: &Path,
     options: &ReplayOptions,
     mut visit: impl FnMut(Zxid, &[u8]) -> Result<(), Refusal>,
 ) -> Result<Replayed, Error> {
     let done = read_all(names::list(log_dir, LOG)?, LogFile::open, options, &mut visit)?;
+    options.stop.check()?; // now or not before all is repaired
     repair(&done.findings)?;
     names::flush_directory(log_dir)?;
     Ok(done)
@@ -164,7 +168,7 @@ fn read_all<S: Source>(
 ) -> Result<Replayed, Error> {
     let files = needed(files, options.after);
     let last_written = last_written(&files, &open)?;
-    let mut replay = Replay::new(*options);
+    let mut replay = Replay::new(options.clone());
     for (index, named) in files.iter().enumerate() {
         replay.is_last = Some(index) == last_written;
         replay.read(&mut open(named)?, visit)?;
@@ -231,6 +235,7 @@ impl Replay {
         }
         loop {
             let offset = file.offset();
+            self.options.stop.check()?;
             match file.step()? {
                 Step::Record(zxid, _) if zxid <= self.options.after => self.done.older += 1,
                 Step::Record(zxid, _) if zxid <= self.done.last => self.done.duplicates += 1,

@@ -19,7 +19,7 @@ use crate::limits::{
     COMMIT_QUEUE_MAX, LOG_QUEUE_MAX, QUESTIONS_QUEUE_MAX, REQUEST_QUEUE_MAX, STORAGE_QUEUE_MAX,
     WORDS_QUEUE_MAX,
 };
-use crate::log::{Directory, Writer, WriterOptions};
+use crate::log::{Directory, StopFlag, Writer, WriterOptions};
 use crate::net::{Listener, NetError, Options, Reactor, Waker};
 use crate::request::prepare::PrepareConfig;
 use crate::stage::control::{Inquiry, Question, WordAsk};
@@ -76,8 +76,9 @@ struct Ringed {
 /// Starts everything. The calling thread is the control thread; `bell` wakes it.
 ///
 /// # Errors
-/// [`Fatal`] with the exit code for what stands in the way; nothing serves then.
-pub fn boot(config: &Config, bell: &Arc<ParkBell>) -> Result<Running, Fatal> {
+/// [`Fatal`] with the exit code for what stands in the way; nothing serves then. That is
+/// [`ExitCode::Normal`] if `stop` was raised: what is on the disk is as good as before.
+pub fn boot(config: &Config, bell: &Arc<ParkBell>, stop: &StopFlag) -> Result<Running, Fatal> {
     let clock = Clock::start();
     raise_file_limit();
     ensemble::announce(config);
@@ -87,7 +88,7 @@ pub fn boot(config: &Config, bell: &Arc<ParkBell>) -> Result<Running, Fatal> {
             .map_err(|error| Fatal::new(ExitCode::DataDirectory, error))?;
     let seed = RandomState::new().hash_one(0);
     let options = recover_options(config, seed);
-    let mut recovered = recover(&options, &directory, clock)?;
+    let mut recovered = recover(&options, &directory, clock, stop)?;
     let place = ensemble::take_place(config, &directory, &mut recovered)?;
     let placement = settings::placement(config);
     let shards = placement.shards.len();
@@ -109,10 +110,10 @@ pub fn boot(config: &Config, bell: &Arc<ParkBell>) -> Result<Running, Fatal> {
     }
     let snapshot_options = settings::snapshot(config, directory.snap_dir());
     if needs_snapshot {
-        first_snapshot(&shared, &snapshot_options)?;
+        first_snapshot(&shared, &snapshot_options, stop)?;
     }
     tracing::info!(%placement, "threads");
-    let listeners = listen(config, shards)?;
+    let listeners = listen(config, shards, stop)?;
     let address = listeners[0].local_addr();
     let mut parts = Wiring::new(&shared, &placement, listeners, bell, config)?;
     let snapshots = start_snapshots(&shared, snapshot_options.clone())?;
@@ -175,8 +176,9 @@ fn recover(
     options: &RecoverOptions,
     directory: &Directory,
     clock: Clock,
+    stop: &StopFlag,
 ) -> Result<Recovered, Fatal> {
-    let recovered = recover::recover(directory.snap_dir(), directory.log_dir(), options)?;
+    let recovered = recover::recover(directory.snap_dir(), directory.log_dir(), options, stop)?;
     let (zxid, nodes) = (recovered.tree.last_zxid(), recovered.tree.node_count());
     let (replayed, millis) = (recovered.replayed, clock.now().0);
     tracing::info!(%zxid, nodes, replayed, millis, "recovered");
@@ -202,21 +204,31 @@ fn open_log(config: &Config, directory: &Directory, last: crate::ids::Zxid) -> W
 }
 
 /// There is always a snapshot: a log without one is not to be trusted.
-fn first_snapshot(shared: &Arc<Shared>, options: &SnapshotOptions) -> Result<(), Fatal> {
+fn first_snapshot(
+    shared: &Arc<Shared>,
+    options: &SnapshotOptions,
+    stop: &StopFlag,
+) -> Result<(), Fatal> {
     let image = shared.tree.write().begin_image().expect("no other image is under way yet");
-    let written = snapshot::write(&image, &shared.tree, options);
+    let written = snapshot::write_first(&image, &shared.tree, options, stop);
     drop(shared.tree.write().end_image(&image));
+    stop.check().map_err(stopped)?;
     if let Some(file) = written.map_err(|error| Fatal::new(ExitCode::Snapshot, error))? {
         tracing::info!(file = %file.path.display(), "snapshotting");
     }
     Ok(())
 }
 
-fn listen(config: &Config, shards: usize) -> Result<Vec<Listener>, Fatal> {
+fn stopped(error: crate::log::Error) -> Fatal {
+    Fatal::new(ExitCode::Normal, error)
+}
+
+fn listen(config: &Config, shards: usize, stop: &StopFlag) -> Result<Vec<Listener>, Fatal> {
     let address = settings::client_address(config)?;
     let backlog = config.clients.listen_backlog;
     let mut tries = 0;
     let listeners = loop {
+        stop.check().map_err(stopped)?;
         match Listener::bind_group(address, backlog, shards) {
             Ok(listeners) => break listeners,
             Err(error) if tries < BIND_TRIES && error.is_address_in_use() => {

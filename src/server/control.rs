@@ -4,7 +4,6 @@
 //! stop. Never on the path of a request.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -18,7 +17,7 @@ use crate::admin::four_letter::{self, Action, Whitelist};
 use crate::admin::report::TRACE_MASK_DEFAULT;
 use crate::error::{ExitCode, Fatal};
 use crate::ids::Millis;
-use crate::log::{self, snapshot};
+use crate::log::{self, StopFlag, snapshot};
 use crate::stage::control::{Question, WordAsk};
 use crate::stage::queue::{Bell, ParkBell};
 
@@ -28,8 +27,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// How often the control thread looks at the clock when nothing else wakes it.
 const IDLE: Duration = Duration::from_mins(1);
 
-/// How many times the process was asked to end.
-pub struct Asked(Arc<AtomicUsize>);
+/// Whether the process was asked to end.
+pub struct Asked(StopFlag);
 
 impl Asked {
     /// Watches for TERM and INT; `bell` wakes the control thread. The second one ends the process
@@ -40,13 +39,14 @@ impl Asked {
     pub fn watch(bell: &Arc<ParkBell>) -> Result<Self, Fatal> {
         let failed = |error| Fatal::new(ExitCode::Unexpected, format!("no signals: {error}"));
         let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(failed)?;
-        let asked = Arc::new(AtomicUsize::new(0));
-        let (count, bell) = (Arc::clone(&asked), Arc::clone(bell));
+        let asked = StopFlag::default();
+        let (flag, bell) = (asked.clone(), Arc::clone(bell));
         let work = move || {
             for _ in signals.forever() {
-                if count.fetch_add(1, Ordering::AcqRel) > 0 {
+                if flag.is_raised() {
                     std::process::exit(i32::from(ExitCode::Normal.code()));
                 }
+                flag.raise();
                 bell.ring();
             }
         };
@@ -54,8 +54,13 @@ impl Asked {
         Ok(Self(asked))
     }
 
+    /// What is raised then, for whatever takes long before the control thread looks.
+    pub const fn flag(&self) -> &StopFlag {
+        &self.0
+    }
+
     fn is_any(&self) -> bool {
-        self.0.load(Ordering::Acquire) > 0
+        self.0.is_raised()
     }
 }
 

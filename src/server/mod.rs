@@ -34,6 +34,13 @@ pub fn run(config: &Config) -> Result<(), Fatal> {
     let asked = control::Asked::watch(&bell)?;
     let notifier = Notifier::from_environment();
     notifier.status("recovering");
-    let running = boot::boot(config, &bell)?;
+    let running = match boot::boot(config, &bell, asked.flag()) {
+        Err(fatal) if fatal.code() == ExitCode::Normal => {
+            notifier.stopping();
+            tracing::info!("stopped before it served");
+            return Ok(());
+        }
+        booted => booted?,
+    };
     control::Control::new(running, config, notifier).run(&bell, &asked)
 }

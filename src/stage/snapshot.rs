@@ -18,10 +18,10 @@ use crate::ids::Zxid;
 use crate::limits::{
     SNAPSHOT_CHUNK_BYTES, SNAPSHOT_CHUNK_NODES, SNAPSHOT_REST_FACTOR, SNAPSHOT_STRETCH_BYTES,
 };
-use crate::log::Error;
 use crate::log::snapshot::{
     self, Compression, DigestTrailer, SnapshotFile, SnapshotWriter, Trailers,
 };
+use crate::log::{Error, StopFlag};
 use crate::metrics::{Basic, Counter, Recorder};
 use crate::stage::shared::Shared;
 use crate::tree::Tree;
@@ -131,6 +131,25 @@ pub fn write(
     file.finish(&trailers).map(Some).map_err(Failure::Log)
 }
 
+/// The same, with no log to give way to, and given up soon after `stop` was raised.
+///
+/// # Errors
+/// The disk's, or that it was stopped; what was written of the file is removed.
+pub fn write_first(
+    image: &Image,
+    tree: &RwLock<Tree>,
+    options: &SnapshotOptions,
+    stop: &StopFlag,
+) -> Result<Option<SnapshotFile>, Failure> {
+    let settle = |file: &mut SnapshotWriter| {
+        stop.check().map_err(io::Error::other)?;
+        file.settle()
+    };
+    let written = write_unfinished(image, tree, options, settle)?;
+    let Some((file, trailers)) = written else { return Ok(None) };
+    file.finish(&trailers).map(Some).map_err(Failure::Log)
+}
+
 /// The same, for a snapshot that is to take the place of everything else; false if it is gone.
 /// There is no log to give way to, and a leader that waits for it, for `initLimit`.
 ///
@@ -150,7 +169,7 @@ fn write_unfinished(
     image: &Image,
     tree: &RwLock<Tree>,
     options: &SnapshotOptions,
-    settle: fn(&mut SnapshotWriter) -> io::Result<()>,
+    settle: impl Fn(&mut SnapshotWriter) -> io::Result<()>,
 ) -> Result<Option<(SnapshotWriter, Trailers)>, Failure> {
     let file = SnapshotWriter::create(&options.snap_dir, image.zxid, options.compression);
     let mut file = file.map_err(Failure::Log)?;

@@ -111,12 +111,12 @@ impl Disk {
     }
 
     /// From the files, and, which must come to the same, from their bytes in memory.
-    pub(crate) fn replay(&self, options: ReplayOptions) -> Outcome {
+    pub(crate) fn replay(&self, options: &ReplayOptions) -> Outcome {
         let logs = self.logs();
         let logs: Vec<_> =
             logs.iter().map(|(first, bytes)| LogBytes { first: *first, bytes }).collect();
-        let in_memory = outcome(|visit| recovery::replay_bytes(&logs, &options, visit));
-        let on_disk = outcome(|visit| recovery::replay(self.path(), &options, visit));
+        let in_memory = outcome(|visit| recovery::replay_bytes(&logs, options, visit));
+        let on_disk = outcome(|visit| recovery::replay(self.path(), options, visit));
         assert_eq!(
             told(&in_memory),
             told(&on_disk).replace(&format!("{}/", self.path().display()), "")
@@ -136,7 +136,7 @@ impl Disk {
 
     /// Replays what must be in order already.
     pub(crate) fn clean_replay(&self) -> Vec<i64> {
-        let (visited, result) = self.replay(ReplayOptions::default());
+        let (visited, result) = self.replay(&ReplayOptions::default());
         let findings = result.unwrap().findings;
         assert!(findings.is_empty(), "{findings:?}");
         visited

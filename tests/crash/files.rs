@@ -3,7 +3,7 @@
 use std::fs;
 
 use ringkeeper::ids::Zxid;
-use ringkeeper::log::recovery::{Finding, ReplayOptions};
+use ringkeeper::log::recovery::{self, Finding, ReplayOptions};
 use ringkeeper::log::{Damage, Error, record};
 
 use crate::disk::{Disk, Log};
@@ -25,7 +25,7 @@ fn a_last_file_without_a_record_is_removed() {
     for (story, bytes) in cases {
         let disk = Disk::with("log.1", &Log::of(1..=3).bytes);
         disk.put("log.4", &bytes);
-        let (visited, result) = disk.replay(after(0));
+        let (visited, result) = disk.replay(&after(0));
         assert_eq!(visited, [1, 2, 3], "{story}");
         assert_eq!(result.unwrap().findings.len(), 1, "{story}");
         assert_eq!(disk.names(), ["log.1"], "{story}");
@@ -37,7 +37,7 @@ fn a_last_file_without_a_record_is_removed() {
 fn a_last_file_of_zeros_is_refused_and_stays() {
     let disk = Disk::with("log.1", &Log::of(1..=3).bytes);
     disk.put("log.4", &[0; 8192]);
-    let (_, result) = disk.replay(after(0));
+    let (_, result) = disk.replay(&after(0));
     assert!(result.is_err(), "{result:?}");
     assert_eq!(disk.names(), ["log.1", "log.4"]);
 }
@@ -46,7 +46,7 @@ fn a_last_file_of_zeros_is_refused_and_stays() {
 fn what_is_no_log_is_refused() {
     for bytes in [b"XKLG\0\0\0\x02\0\0\0\0\0\0\0\0rest".to_vec(), [vec![0; 16], vec![1]].concat()] {
         let disk = Disk::with("log.1", &bytes);
-        let (_, result) = disk.replay(after(0));
+        let (_, result) = disk.replay(&after(0));
         let corrupt =
             matches!(result, Err(Error::Corrupt { damage: Damage::Magic, offset: 0, .. }));
         assert!(corrupt, "{result:?}");
@@ -59,14 +59,14 @@ fn a_torn_file_matters_only_if_something_is_missing_behind_it() {
     let torn = &Log::of(1..=4).bytes[..Log::of(1..=4).starts[3] + 20];
     let disk = Disk::with("log.1", torn);
     disk.put("log.4", &Log::of(4..=5).bytes);
-    let (visited, result) = disk.replay(after(0));
+    let (visited, result) = disk.replay(&after(0));
     assert_eq!(visited, [1, 2, 3, 4, 5]);
     assert!(matches!(result.unwrap().findings[..], [Finding::CutTorn { .. }]));
     assert_eq!(disk.clean_replay(), [1, 2, 3, 4, 5]);
 
     let disk = Disk::with("log.1", torn);
     disk.put("log.5", &Log::of(5..=6).bytes);
-    let (_, result) = disk.replay(after(0));
+    let (_, result) = disk.replay(&after(0));
     let Err(error @ Error::Gap { .. }) = result else { panic!("{result:?}") };
     let said = error.to_string();
     for part in ["0x3 is followed by 0x5", "log.5", "log.1 breaks off at", "allowGaps=true"] {
@@ -92,12 +92,12 @@ fn gaps_are_found_wherever_they_are() {
     for (story, zxids, snapshot, gap) in cases {
         let disk =
             Disk::with(&format!("log.{:x}", zxids[0]), &Log::of(zxids.iter().copied()).bytes);
-        match (gap, disk.replay(after(snapshot)).1) {
+        match (gap, disk.replay(&after(snapshot)).1) {
             (None, Ok(replayed)) => assert_eq!(replayed.last.0, *zxids.last().unwrap(), "{story}"),
             (Some(expected), Err(Error::Gap { after, found, .. })) => {
                 assert_eq!((after.0, found.0), expected, "{story}");
                 let allowed = ReplayOptions { allow_gaps: true, ..self::after(snapshot) };
-                let replayed = disk.replay(allowed).1.unwrap();
+                let replayed = disk.replay(&allowed).1.unwrap();
                 assert_eq!((replayed.gaps, replayed.findings.len()), (1, 1), "{story}");
             }
             (_, other) => panic!("{story}: {other:?}"),
@@ -109,7 +109,7 @@ fn gaps_are_found_wherever_they_are() {
 fn a_missing_file_is_a_gap() {
     let disk = Disk::with("log.1", &Log::of(1..=3).bytes);
     disk.put("log.8", &Log::of(8..=9).bytes);
-    let (_, result) = disk.replay(after(0));
+    let (_, result) = disk.replay(&after(0));
     assert!(matches!(result, Err(Error::Gap { torn: None, .. })), "{result:?}");
 }
 
@@ -117,7 +117,7 @@ fn a_missing_file_is_a_gap() {
 fn records_seen_before_are_passed_over() {
     let disk = Disk::with("log.1", &Log::of([1, 2, 3, 3, 4]).bytes);
     disk.put("log.4", &Log::of(4..=6).bytes);
-    let (visited, result) = disk.replay(after(2));
+    let (visited, result) = disk.replay(&after(2));
     assert_eq!(visited, [3, 4, 5, 6]);
     let replayed = result.unwrap();
     assert_eq!((replayed.older, replayed.duplicates, replayed.files), (2, 2, 2));
@@ -129,16 +129,37 @@ fn only_the_files_the_snapshot_needs_are_read() {
     disk.put("log.4", &Log::of(4..=6).bytes);
     disk.put("log.7", &Log::of(7..=8).bytes);
     disk.put("unfinished.log.0", b"whatever");
-    let (visited, result) = disk.replay(after(6));
+    let (visited, result) = disk.replay(&after(6));
     assert_eq!(visited, [7, 8]);
     assert_eq!(result.unwrap().files, 2);
-    let (visited, result) = disk.replay(after(7));
+    let (visited, result) = disk.replay(&after(7));
     assert_eq!((visited, result.unwrap().files), (vec![8], 1));
+}
+
+/// What it would have repaired is left for the next start.
+#[test]
+fn a_stop_in_the_midst_of_a_log_changes_nothing() {
+    let torn = &Log::of(1..=4).bytes[..Log::of(1..=4).starts[3] + 20];
+    for stop_at in 1..=3 {
+        let disk = Disk::with("log.1", torn);
+        let options = ReplayOptions::default();
+        let mut visited = 0;
+        let result = recovery::replay(disk.path(), &options, |zxid, _| {
+            visited = zxid.0;
+            if zxid == Zxid(stop_at) {
+                options.stop.raise();
+            }
+            Ok(())
+        });
+        assert!(matches!(result, Err(Error::Stopped)), "{result:?}");
+        assert_eq!(visited, stop_at);
+        assert_eq!(fs::read(disk.file("log.1")).unwrap(), torn);
+    }
 }
 
 #[test]
 fn nothing_to_read_is_no_error() {
-    let (visited, result) = Disk::new().replay(after(9));
+    let (visited, result) = Disk::new().replay(&after(9));
     assert!(visited.is_empty());
     assert_eq!(result.unwrap().last, Zxid(9));
 }
@@ -151,7 +172,7 @@ fn damage_in_an_older_file_is_refused_even_if_told_to_cut() {
     let disk = Disk::with("log.1", &bytes);
     disk.put("log.5", &Log::of(5..=6).bytes);
     let cut = ReplayOptions { cut_damaged_tail: true, ..ReplayOptions::default() };
-    let (_, result) = disk.replay(cut);
+    let (_, result) = disk.replay(&cut);
     assert!(matches!(result, Err(Error::Corrupt { .. })), "{result:?}");
     assert_eq!(fs::read(disk.file("log.1")).unwrap(), bytes);
 }

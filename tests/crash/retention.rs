@@ -134,6 +134,6 @@ fn truncate_refuses_what_it_cannot_reach_and_touches_nothing() {
     let refused = truncate(disk.path(), disk.path(), Zxid(11));
     assert!(matches!(refused, Err(Error::CannotTruncate { reached: Zxid(8), .. })), "{refused:?}");
     assert_eq!(disk.names().len(), before.len() - 1);
-    let (_, result) = disk.replay(ReplayOptions { after: Zxid(6), ..ReplayOptions::default() });
+    let (_, result) = disk.replay(&ReplayOptions { after: Zxid(6), ..ReplayOptions::default() });
     assert!(matches!(result, Err(Error::Gap { .. })));
 }

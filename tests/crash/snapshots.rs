@@ -5,11 +5,11 @@ use std::io::{BufRead, Read, Write};
 use std::path::Path;
 
 use ringkeeper::ids::Zxid;
-use ringkeeper::log::Error;
 use ringkeeper::log::recovery::ReplayOptions;
 use ringkeeper::log::snapshot::{
     self, Compression, DigestTrailer, SnapshotFile, SnapshotReader, SnapshotWriter, Trailers,
 };
+use ringkeeper::log::{Error, StopFlag};
 
 use crate::disk::{Disk, Log};
 
@@ -121,6 +121,24 @@ fn a_large_snapshot_is_read_in_windows() {
     }
 }
 
+/// However large it is, whoever reads it hears of a stop before the next window.
+#[test]
+fn a_stop_is_heard_in_the_midst_of_a_snapshot() {
+    let disk = Disk::new();
+    for compression in COMPRESSIONS {
+        let mut writer = SnapshotWriter::create(disk.path(), Zxid(1), compression).unwrap();
+        writer.write_all(&vec![7; 1 << 20]).unwrap();
+        let file = writer.finish(&TRAILERS).unwrap();
+        let mut reader = SnapshotReader::open(&file).unwrap();
+        let stop = StopFlag::default();
+        reader.heed(&stop);
+        reader.read_exact(&mut [0; 1000]).unwrap();
+        stop.raise();
+        let error = reader.read_exact(&mut vec![0; 512 << 10]).unwrap_err();
+        assert!(matches!(reader.error(error), Error::Stopped), "{compression:?}");
+    }
+}
+
 #[test]
 fn one_that_was_being_written_is_not_there() {
     let disk = Disk::new();
@@ -173,7 +191,7 @@ fn an_older_snapshot_and_the_logs_take_the_place_of_a_damaged_one() {
     let mut valid = snapshot::list(disk.path()).unwrap().into_iter().filter(|f| read(f).is_ok());
     let after = valid.next().unwrap().zxid;
     assert_eq!(after, Zxid(3));
-    let (visited, result) = disk.replay(ReplayOptions { after, ..ReplayOptions::default() });
+    let (visited, result) = disk.replay(&ReplayOptions { after, ..ReplayOptions::default() });
     assert_eq!((visited, result.unwrap().last), (vec![4, 5, 6], Zxid(6)));
 }
 
@@ -182,7 +200,7 @@ fn an_older_snapshot_and_the_logs_take_the_place_of_a_damaged_one() {
 fn a_missing_newest_snapshot_is_noticed_by_its_logs() {
     let disk = Disk::with("log.7", &Log::of(7..=9).bytes);
     write(disk.path(), 3, Compression::None);
-    let (_, result) = disk.replay(ReplayOptions { after: Zxid(3), ..ReplayOptions::default() });
+    let (_, result) = disk.replay(&ReplayOptions { after: Zxid(3), ..ReplayOptions::default() });
     assert!(matches!(result, Err(Error::Gap { .. })), "{result:?}");
 }
 

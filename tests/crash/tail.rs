@@ -25,7 +25,7 @@ fn a_log_cut_anywhere_keeps_every_whole_record() {
             let whole = log.starts.iter().rposition(|start| *start <= cut).unwrap();
             let expected: Vec<i64> = (1..=5).take(whole).collect();
             let disk = Disk::with("log.1", &with_padding(&log.bytes[..cut], padding));
-            let (visited, result) = disk.replay(ReplayOptions::default());
+            let (visited, result) = disk.replay(&ReplayOptions::default());
             let replayed = result.unwrap();
             assert_eq!(visited, expected, "cut at {cut}");
             assert_eq!(replayed.last, Zxid(*expected.last().unwrap()));
@@ -52,7 +52,7 @@ fn a_flipped_byte_in_the_middle_is_refused_and_nothing_is_touched() {
             let mut bytes = with_padding(&log.bytes, 100);
             bytes[at] ^= mask;
             let disk = Disk::with("log.1", &bytes);
-            let (_, result) = disk.replay(ReplayOptions::default());
+            let (_, result) = disk.replay(&ReplayOptions::default());
             let Err(Error::Corrupt { file, offset, after, next, .. }) = result else {
                 panic!("byte {at} ^ {mask:#x}: {result:?}");
             };
@@ -77,7 +77,7 @@ fn a_flipped_byte_in_the_last_record_costs_that_record_or_is_refused() {
                 let len = i32::from_be_bytes(bytes[start + 8..start + 12].try_into().unwrap());
                 let reaches = len > 0 && start + 13 + usize::try_from(len).unwrap() >= end;
                 let disk = Disk::with("log.1", &bytes);
-                let (visited, result) = disk.replay(ReplayOptions::default());
+                let (visited, result) = disk.replay(&ReplayOptions::default());
                 assert_eq!(visited, [1, 2, 3, 4]);
                 match result {
                     Ok(replayed) => {
@@ -121,7 +121,7 @@ fn garbage_behind_the_last_record_costs_no_record() {
     for (story, garbage, torn) in cases {
         let log = Log::of(1..=4);
         let disk = Disk::with("log.1", &[log.bytes.clone(), garbage].concat());
-        let (visited, result) = disk.replay(ReplayOptions::default());
+        let (visited, result) = disk.replay(&ReplayOptions::default());
         assert_eq!(visited, [1, 2, 3, 4], "{story}");
         match (torn, result) {
             (None, Ok(replayed)) => assert!(replayed.findings.is_empty(), "{story}"),
@@ -148,14 +148,14 @@ fn a_hole_before_whole_records_is_refused_until_the_operator_says_cut() {
     let mut bytes = with_padding(&log.bytes, 4096);
     bytes[log.starts[2] + 5..log.starts[4] + 3].fill(0);
     let disk = Disk::with("log.1", &bytes);
-    let (_, result) = disk.replay(ReplayOptions::default());
+    let (_, result) = disk.replay(&ReplayOptions::default());
     let Err(error @ Error::Corrupt { .. }) = result else { panic!("{result:?}") };
     let said = error.to_string();
     for part in ["log.1", "corrupt at offset", "zxid 0x2", "zxid 0x5", "cutDamagedTail=true"] {
         assert!(said.contains(part), "{part}: {said}");
     }
     let cut = ReplayOptions { cut_damaged_tail: true, ..ReplayOptions::default() };
-    let (visited, result) = disk.replay(cut);
+    let (visited, result) = disk.replay(&cut);
     assert_eq!(visited, [1, 2]);
     let findings = result.unwrap().findings;
     assert!(matches!(findings[..], [Finding::CutDamaged { .. }]), "{findings:?}");

@@ -232,7 +232,7 @@ fn javas_own_bytes_are_read_and_written_again() {
     bytes.extend(hex(first));
     bytes.extend(hex(others));
     let disk = Disk::with("log.1", &bytes);
-    let (visited, result) = disk.replay(ReplayOptions::default());
+    let (visited, result) = disk.replay(&ReplayOptions::default());
     let replayed = result.unwrap();
     assert_eq!((visited, replayed.duplicates), (vec![1, 2], 1), "X1: zxid 2 was given twice");
 

@@ -11,6 +11,7 @@ use super::seal::{TAIL_BYTES_MAX, decode_tail};
 use super::{Compression, FILE_HEADER, SnapshotFile, Trailers, compress};
 use crate::log::error::{Action, Damage, Error};
 use crate::log::segment::Mapped;
+use crate::log::stop::StopFlag;
 
 /// How much is decompressed, or read ahead, at once.
 const WINDOW_BYTES: usize = 256 << 10;
@@ -26,6 +27,8 @@ pub struct SnapshotReader {
     path: PathBuf,
     /// Uncompressed bytes in front of the window.
     offset: u64,
+    /// Heeded at every window.
+    stop: StopFlag,
 }
 
 /// Where the window is.
@@ -50,6 +53,7 @@ impl SnapshotReader {
             checksum: Adler32::new(),
             path: file.path.clone(),
             offset: 0,
+            stop: StopFlag::default(),
         };
         let source = Source::open(input, file.compression);
         reader.source = source.map_err(|error| reader.error(error))?;
@@ -62,6 +66,11 @@ impl SnapshotReader {
         Ok(reader)
     }
 
+    /// Reading fails soon after this is raised.
+    pub fn heed(&mut self, stop: &StopFlag) {
+        self.stop = stop.clone();
+    }
+
     /// Uncompressed bytes read so far.
     pub fn offset(&self) -> u64 {
         self.offset + self.consumed as u64
@@ -69,6 +78,9 @@ impl SnapshotReader {
 
     /// An error of reading, or of making sense of what was read, as one of this file.
     pub fn error(&self, error: io::Error) -> Error {
+        if self.stop.is_raised() {
+            return Error::Stopped;
+        }
         if error.kind() == ErrorKind::UnexpectedEof {
             return self.damaged(Damage::Truncated);
         }
@@ -107,6 +119,7 @@ impl SnapshotReader {
             self.hash();
             self.offset += self.consumed as u64;
             (self.consumed, self.hashed) = (0, 0);
+            self.stop.check().map_err(io::Error::other)?;
             self.source.advance()?;
         }
         Ok(())

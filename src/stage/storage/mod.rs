@@ -15,6 +15,7 @@ use std::sync::mpsc::{Receiver as Channel, SyncSender, sync_channel};
 
 use crate::error::{ExitCode, Fatal};
 use crate::ids::{Millis, Zxid};
+use crate::log::StopFlag;
 use crate::log::epoch;
 use crate::log::recovery::{self, Stretch};
 use crate::stage::log::{Cut, LogAsk};
@@ -152,7 +153,8 @@ impl Parts {
         if !self.cut(Cut::Truncate(to))? {
             return Ok(None);
         }
-        let mut recovered = recover::recover(&self.options.snap_dir, &self.log_dir, &self.recover)?;
+        let (snap_dir, to_the_end) = (&self.options.snap_dir, StopFlag::default());
+        let mut recovered = recover::recover(snap_dir, &self.log_dir, &self.recover, &to_the_end)?;
         self.config.put(&mut recovered.tree, crate::clock::wall());
         Ok(Some(recovered.tree))
     }

@@ -7,9 +7,9 @@ use std::path::Path;
 use crate::error::{ExitCode, Fatal};
 use crate::ids::Zxid;
 use crate::limits::RECENT_BYTES_MAX;
-use crate::log::Error;
 use crate::log::recovery::{self, ReplayOptions};
 use crate::log::snapshot::{self, DigestTrailer, SnapshotFile, SnapshotReader};
+use crate::log::{Error, StopFlag};
 use crate::tree::image::{self, LoadError};
 use crate::tree::{Tree, TreeOptions};
 use crate::wire::txn::{Record, TxnDigest};
@@ -103,23 +103,27 @@ impl From<Error> for RecoverError {
 
 impl From<RecoverError> for Fatal {
     fn from(error: RecoverError) -> Self {
-        Self::new(ExitCode::Unexpected, error)
+        let is_stop = matches!(error, RecoverError::Log(Error::Stopped));
+        let code = if is_stop { ExitCode::Normal } else { ExitCode::Unexpected };
+        Self::new(code, error)
     }
 }
 
 /// Loads the newest snapshot that can be read, and replays the log behind it.
 ///
 /// # Errors
-/// [`RecoverError`] if what is there cannot be trusted; nothing was changed then.
+/// [`RecoverError`] if what is there cannot be trusted, or soon after `stop` was raised; nothing
+/// was changed then.
 pub fn recover(
     snap_dir: &Path,
     log_dir: &Path,
     options: &RecoverOptions,
+    stop: &StopFlag,
 ) -> Result<Recovered, RecoverError> {
     if let Some(file) = snapshot::install(snap_dir, log_dir)? {
         tracing::warn!(file = %file.path.display(), "went on installing a leader's snapshot");
     }
-    let loaded = load_newest(snap_dir, options)?;
+    let loaded = load_newest(snap_dir, options, stop)?;
     if loaded.is_none() && !options.trust_empty_snapshot && recovery::has_logs(log_dir)? {
         return Err(RecoverError::LogsWithoutSnapshot(snap_dir.display().to_string()));
     }
@@ -131,6 +135,7 @@ pub fn recover(
         after: snapshot.unwrap_or(Zxid::ZERO),
         allow_gaps: options.allow_gaps,
         cut_damaged_tail: options.cut_damaged_tail,
+        stop: stop.clone(),
     };
     let mut recent = Recent { max: options.recent_max, bytes: 0, proposals: VecDeque::new() };
     let replayed = recovery::replay(log_dir, &replay, |zxid, bytes| {
@@ -146,15 +151,20 @@ pub fn recover(
     Ok(Recovered { tree, snapshot, replayed: replayed.records, recent })
 }
 
-fn load_newest(dir: &Path, options: &RecoverOptions) -> Result<Option<(Tree, Zxid)>, RecoverError> {
+fn load_newest(
+    dir: &Path,
+    options: &RecoverOptions,
+    stop: &StopFlag,
+) -> Result<Option<(Tree, Zxid)>, RecoverError> {
     let files = snapshot::list(dir)?;
     for file in &files {
-        match load(file, options) {
+        match load(file, options, stop) {
             Ok(tree) => {
                 tracing::info!(file = %file.path.display(), "reading snapshot");
                 return Ok(Some((tree, file.zxid)));
             }
             Err(error) => {
+                stop.check()?; // or it is no fault of the file
                 let file = file.path.display();
                 tracing::warn!(%file, %error, "problem reading snapshot; trying an older one");
             }
@@ -183,8 +193,9 @@ impl fmt::Display for Unusable {
     }
 }
 
-fn load(file: &SnapshotFile, options: &RecoverOptions) -> Result<Tree, Unusable> {
+fn load(file: &SnapshotFile, options: &RecoverOptions, stop: &StopFlag) -> Result<Tree, Unusable> {
     let mut reader = SnapshotReader::open(file).map_err(Unusable::File)?;
+    reader.heed(stop);
     let mut tree = image::load(&mut reader, file.zxid, options.tree).map_err(Unusable::Image)?;
     let trailers = reader.finish().map_err(Unusable::File)?;
     if let Some(DigestTrailer { zxid, version, digest }) = trailers.digest {
@@ -204,7 +215,7 @@ mod tests {
     use super::*;
     use crate::ids::{Millis, SessionId, Xid};
     use crate::log::snapshot::Compression;
-    use crate::stage::snapshot::{SnapshotOptions, write_to_install};
+    use crate::stage::snapshot::{SnapshotOptions, write, write_to_install};
     use crate::wire::code::OpCode;
     use crate::wire::txn::{DIGEST_VERSION, Txn, TxnHeader};
 
@@ -216,18 +227,22 @@ mod tests {
         Record { header, txn: Txn::Error { err: -101 }, digest }
     }
 
-    /// How many of the txns behind it are not what their leader had, of the snapshot that was
-    /// installed while its tree was `fuzzy`: of one before the server serves, and one after.
-    fn mismatches_after_a_restart(fuzzy: bool) -> (u64, u64) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path();
-        let options = RecoverOptions {
+    fn options() -> RecoverOptions {
+        RecoverOptions {
             tree: TreeOptions::default(),
             trust_empty_snapshot: false,
             allow_gaps: false,
             cut_damaged_tail: false,
             recent_max: 0,
-        };
+        }
+    }
+
+    /// How many of the txns behind it are not what their leader had, of the snapshot that was
+    /// installed while its tree was `fuzzy`: of one before the server serves, and one after.
+    fn mismatches_after_a_restart(fuzzy: bool) -> (u64, u64) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path();
+        let options = options();
         let mut tree = Tree::with_options(options.tree);
         tree.apply(&idle(1, 0), None);
         tree.set_fuzzy(fuzzy);
@@ -235,13 +250,33 @@ mod tests {
         let (snap_dir, compression) = (path.to_owned(), Compression::None);
         let to = SnapshotOptions { snap_dir, compression, zxid_trailer: false };
         assert!(write_to_install(&image, &RwLock::new(tree), &to).unwrap());
-        let mut recovered = recover(path, path, &options).unwrap();
+        let mut recovered = recover(path, path, &options, &StopFlag::default()).unwrap();
         assert_eq!(recovered.snapshot, Some(Zxid(1)));
         recovered.tree.apply(&idle(2, 9), None);
         let before = recovered.tree.digest_mismatches().0;
         recovered.tree.set_fuzzy(false); // it is where its leader was
         recovered.tree.apply(&idle(3, 9), None);
         (before, recovered.tree.digest_mismatches().0 - before)
+    }
+
+    /// Not by trying an older snapshot, as for one that cannot be read.
+    #[test]
+    fn a_stop_ends_it_while_a_snapshot_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        for zxid in [1, 2] {
+            let mut tree = Tree::with_options(TreeOptions::default());
+            tree.apply(&idle(zxid, 0), None);
+            let image = tree.begin_image().unwrap();
+            let (snap_dir, compression) = (dir.path().to_owned(), Compression::None);
+            let to = SnapshotOptions { snap_dir, compression, zxid_trailer: false };
+            write(&image, &RwLock::new(tree), &to).unwrap();
+        }
+        let stop = StopFlag::default();
+        let recover = || recover(dir.path(), dir.path(), &options(), &stop);
+        assert_eq!(recover().unwrap().snapshot, Some(Zxid(2)));
+        stop.raise();
+        let stopped = recover().map(|_| ());
+        assert!(matches!(stopped, Err(RecoverError::Log(Error::Stopped))), "{stopped:?}");
     }
 
     /// A Java leader writes its snapshot while txns go on: they come again, to a tree that has

@@ -8,6 +8,7 @@
 mod history;
 mod log_file;
 mod memory;
+mod padding;
 mod truncate;
 
 use std::error::Error as StdError;
@@ -166,8 +167,9 @@ fn read_all<S: Source>(
     options: &ReplayOptions,
     visit: &mut impl FnMut(Zxid, &[u8]) -> Result<(), Refusal>,
 ) -> Result<Replayed, Error> {
+    let open = |named: &Named| open(named).map(|file| file.heeding(&options.stop));
     let files = needed(files, options.after);
-    let last_written = last_written(&files, &open)?;
+    let last_written = last_written(&files, open)?;
     let mut replay = Replay::new(options.clone());
     for (index, named) in files.iter().enumerate() {
         replay.is_last = Some(index) == last_written;

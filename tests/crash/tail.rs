@@ -1,6 +1,7 @@
 //! One log file, cut, flipped and extended at every byte.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
 
 use ringkeeper::ids::Zxid;
 use ringkeeper::log::recovery::{Finding, ReplayOptions};
@@ -138,6 +139,41 @@ fn garbage_behind_the_last_record_costs_no_record() {
     }
     let disk = Disk::with("log.1", &[Log::of(1..=4).bytes, whole].concat());
     assert_eq!(disk.clean_replay(), [1, 2, 3, 4, 5]);
+}
+
+/// Behind a hole, as Java's padding is one, bytes are damage as they are behind zeros.
+#[test]
+fn bytes_behind_a_hole_are_seen() {
+    let log = Log::of(1..=4);
+    let torn = log.starts[3] + 20;
+    let cases: [(&str, usize, &[u8], bool); 4] = [
+        ("nothing", log.bytes.len(), b"", false),
+        ("a byte", log.bytes.len(), b"x", true),
+        ("nothing behind a torn record", torn, b"", false),
+        ("a byte behind a torn record", torn, b"x", true),
+    ];
+    for (story, end, behind, damaged) in cases {
+        for hole in [4 << 20, (4 << 20) + 4321, 16 << 20] {
+            let disk = Disk::with("log.1", &log.bytes[..end]);
+            let file = OpenOptions::new().write(true).open(disk.file("log.1")).unwrap();
+            file.set_len(hole + 8192).unwrap();
+            file.write_all_at(behind, hole).unwrap();
+            let (visited, result) = disk.replay(&ReplayOptions::default());
+            let whole = if end == torn { 3 } else { 4 };
+            assert_eq!(visited, (1..=whole).collect::<Vec<i64>>(), "{story}");
+            let offset = log.starts[usize::try_from(whole).unwrap()] as u64;
+            match result {
+                Ok(replayed) => {
+                    assert!(!damaged, "{story}");
+                    assert_eq!(replayed.findings.len(), usize::from(end == torn), "{story}");
+                }
+                Err(Error::Corrupt { offset: at, .. }) => {
+                    assert!(damaged && at == offset, "{story}");
+                }
+                Err(error) => panic!("{story}: {error}"),
+            }
+        }
+    }
 }
 
 /// A flush of several pages may reach the disk in any order; what it covers was not acked, but

@@ -5,11 +5,13 @@ use std::io;
 use std::ops::{Deref, Range};
 use std::path::Path;
 
+use super::padding;
 use crate::ids::Zxid;
 use crate::log::error::{Action, Damage, Error};
 use crate::log::names::Named;
 use crate::log::record::{self, FILE_HEADER, Found};
 use crate::log::segment::Mapped;
+use crate::log::stop::StopFlag;
 
 /// How far ahead of the reader the disk is read.
 const WINDOW_BYTES: usize = 4 << 20;
@@ -31,6 +33,8 @@ pub(super) enum Step {
 pub(super) trait Source: Deref<Target = [u8]> {
     /// Reads these bytes now, so that a bad sector is an error.
     fn load(&self, from: usize, bytes: usize) -> io::Result<()>;
+    /// Behind the last byte from `from` on that is not zero; `from` if there is none.
+    fn written(&self, from: usize, stop: &StopFlag) -> io::Result<usize>;
     /// Makes durable what may only have been in the page cache.
     fn flush(&self) -> io::Result<()>;
 }
@@ -55,6 +59,11 @@ impl Source for OnDisk {
         self.map.load(from, bytes)
     }
 
+    fn written(&self, from: usize, stop: &StopFlag) -> io::Result<usize> {
+        let end = padding::written(&self.file, from as u64, stop)?;
+        Ok(usize::try_from(end).map_or(self.len(), |end| end.min(self.len())))
+    }
+
     fn flush(&self) -> io::Result<()> {
         self.file.sync_all()
     }
@@ -63,6 +72,10 @@ impl Source for OnDisk {
 impl Source for &[u8] {
     fn load(&self, _: usize, _: usize) -> io::Result<()> {
         Ok(())
+    }
+
+    fn written(&self, from: usize, _: &StopFlag) -> io::Result<usize> {
+        Ok(from + self.get(from..).map_or(0, record::written))
     }
 
     fn flush(&self) -> io::Result<()> {
@@ -80,6 +93,9 @@ pub(super) struct LogFile<S> {
     loaded: usize,
     /// The last record of this file.
     last: Zxid,
+    /// Behind the last byte that is not zero, once the records have ended.
+    written: usize,
+    stop: StopFlag,
 }
 
 impl LogFile<OnDisk> {
@@ -93,7 +109,14 @@ impl LogFile<OnDisk> {
 impl<S: Source> LogFile<S> {
     pub(super) fn new(named: &Named, source: S) -> Self {
         let last = Zxid(named.zxid.0 - 1);
-        Self { named: named.clone(), source, offset: FILE_HEADER.len(), loaded: 0, last }
+        let (named, offset) = (named.clone(), FILE_HEADER.len());
+        Self { named, source, offset, loaded: 0, last, written: 0, stop: StopFlag::default() }
+    }
+
+    /// Reading fails soon after this is raised.
+    pub(super) fn heeding(mut self, stop: &StopFlag) -> Self {
+        self.stop = stop.clone();
+        self
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -115,20 +138,13 @@ impl<S: Source> LogFile<S> {
         if self.source.len() < FILE_HEADER.len() {
             return Ok(true); // they hold no record, whatever they are
         }
-        let mut from = FILE_HEADER.len();
-        self.load(from)?;
-        if !self.has_magic() {
+        let from = FILE_HEADER.len();
+        let to = (from + record::HEAD_BYTES).min(self.source.len());
+        self.load(to)?;
+        if !self.has_magic() || record::written(&self.source[from..to]) > 0 {
             return Ok(false);
         }
-        while from < self.source.len() {
-            let to = (from + WINDOW_BYTES).min(self.source.len());
-            self.load(to)?;
-            if record::written(&self.source[from..to]) > 0 {
-                return Ok(false);
-            }
-            from = to;
-        }
-        Ok(true)
+        Ok(self.written_from(from)? == from)
     }
 
     /// Whether it begins as a log does; Java looks at no more of the header either.
@@ -149,8 +165,10 @@ impl<S: Source> LogFile<S> {
             }
             Err(damage) => damage,
         };
-        self.load(self.source.len())?;
-        Ok(match record::classify(&self.source, self.offset, self.last, damage) {
+        self.written = self.written_from(self.offset)?;
+        let end = self.written.max(self.offset + record::HEAD_BYTES).min(self.source.len());
+        self.load(end)?;
+        Ok(match record::classify(&self.source[..end], self.offset, self.last, damage) {
             Found::End => Step::End,
             Found::Torn => Step::Torn,
             Found::Damaged { damage, next } => {
@@ -159,9 +177,9 @@ impl<S: Source> LogFile<S> {
         })
     }
 
-    /// Where its last byte is that is not zero.
-    pub(super) fn written(&self) -> u64 {
-        record::written(&self.source) as u64
+    /// Behind its last byte that is not zero; to be asked when there was no record.
+    pub(super) const fn written(&self) -> u64 {
+        self.written as u64
     }
 
     /// Makes durable what may only have been in the page cache when another process wrote it.
@@ -172,17 +190,29 @@ impl<S: Source> LogFile<S> {
     fn load(&mut self, to: usize) -> Result<(), Error> {
         let to = to.min(self.source.len());
         while self.loaded < to {
+            self.stop.check()?;
             let from = self.loaded;
             let bytes = WINDOW_BYTES.min(self.source.len() - from);
-            self.source.load(from, bytes).map_err(|source| Error::Io {
-                action: Action::Read,
-                file: self.named.path.clone(),
-                offset: Some(from as u64),
-                zxid: Some(self.last),
-                source,
-            })?;
+            self.source.load(from, bytes).map_err(|source| self.unreadable(from, source))?;
             self.loaded += bytes;
         }
         Ok(())
+    }
+
+    /// Nothing of the zeros is loaded for it.
+    fn written_from(&self, from: usize) -> Result<usize, Error> {
+        let written = self.source.written(from, &self.stop);
+        self.stop.check()?;
+        written.map_err(|source| self.unreadable(from, source))
+    }
+
+    fn unreadable(&self, from: usize, source: io::Error) -> Error {
+        Error::Io {
+            action: Action::Read,
+            file: self.named.path.clone(),
+            offset: Some(from as u64),
+            zxid: Some(self.last),
+            source,
+        }
     }
 }

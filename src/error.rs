@@ -4,6 +4,10 @@
 //! A bug is no fate: it is an assertion, and the process aborts.
 
 use std::fmt;
+use std::io;
+
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use crate::wire::ErrorCode;
 
@@ -127,9 +131,39 @@ impl fmt::Display for Fatal {
 
 impl std::error::Error for Fatal {}
 
+/// What to do about a call that failed for want of a descriptor: no fault of what it was about.
+/// `None` if it failed for another reason.
+pub fn descriptor_advice(error: &io::Error) -> Option<String> {
+    let number = error.raw_os_error();
+    if number == Some(Errno::NFILE.raw_os_error()) {
+        let advice = "the whole system has no file descriptor left: raise sysctl fs.file-max, and \
+                      see who has so many files open";
+        return Some(advice.to_owned());
+    }
+    if number != Some(Errno::MFILE.raw_os_error()) {
+        return None;
+    }
+    let limit = getrlimit(Resource::Nofile).current;
+    let limit = limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
+    Some(format!(
+        "this process has no file descriptor left, and RLIMIT_NOFILE is {limit}: raise it (ulimit \
+         -n, LimitNOFILE= of the systemd unit) and start the server again"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_want_of_descriptors_is_told_from_a_fault_of_the_disk() {
+        let advice = |errno: Errno| descriptor_advice(&errno.into());
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or_default();
+        let process = advice(Errno::MFILE).unwrap();
+        assert!(process.contains(&format!("RLIMIT_NOFILE is {limit}")), "{process}");
+        assert!(advice(Errno::NFILE).unwrap().contains("fs.file-max"));
+        assert_eq!(advice(Errno::NOSPC), None);
+    }
 
     #[test]
     fn the_numbers_are_those_scripts_know() {

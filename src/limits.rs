@@ -44,6 +44,25 @@ pub const CLOSE_STALL_MS_MAX: u64 = 2000;
 /// How long accepting rests after it failed for want of descriptors or memory.
 pub const ACCEPT_BACKOFF_MS: u64 = 100;
 
+/// Descriptors that clients leave to the server itself: standard streams, locks, logs, segments
+/// made ready, snapshots, epoch files, folders that are listed or flushed, wakers, and as many
+/// again for what a moment brings. Without one the log cannot go on, which ends the process.
+pub const DESCRIPTORS_FOR_FILES: usize = 64;
+
+/// The same for each shard: its ring, its waker, its listener, and one to spare.
+pub const DESCRIPTORS_PER_SHARD: usize = 4;
+
+/// The same for the peers of a member: strangers, guests, and a hundred servers.
+pub const DESCRIPTORS_FOR_PEERS: usize =
+    ELECTION_STRANGERS_MAX + ELECTION_GUESTS_MAX + QUORUM_STRANGERS_MAX + 200;
+
+/// How long opening a file waits for a descriptor, which connections that are being turned away
+/// may have for a moment: so many tries, so far apart.
+pub const DESCRIPTOR_TRIES_MAX: u32 = 1000;
+
+/// See [`DESCRIPTOR_TRIES_MAX`].
+pub const DESCRIPTOR_PAUSE_MS: u64 = 1;
+
 /// A vector that grew larger is freed instead of kept for reuse, so that idle connections are
 /// small.
 pub const POOL_VECTOR_BYTES_MAX: usize = 64 << 10;

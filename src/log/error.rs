@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::recovery::{ALLOW_GAPS_PROPERTY, CUT_DAMAGED_TAIL_PROPERTY};
+use crate::error::descriptor_advice;
 use crate::ids::{Epoch, Zxid};
 
 /// What was being done to a file when the system refused.
@@ -265,7 +266,10 @@ impl fmt::Display for Error {
                 if let Some(zxid) = zxid {
                     write!(f, " (zxid {zxid})")?;
                 }
-                write!(f, ": {source}; {}", advice(*action, source.kind()))
+                match descriptor_advice(source) {
+                    Some(advice) => write!(f, ": {source}; {advice}"),
+                    None => write!(f, ": {source}; {}", advice(*action, source.kind())),
+                }
             }
             Self::Corrupt { file, offset, after, damage, next } => {
                 write!(f, "{} is corrupt at offset {offset}", file.display())?;
@@ -382,5 +386,21 @@ fn advice(action: Action, kind: io::ErrorKind) -> &'static str {
              kernel log, then start it again: everything acknowledged is on disk"
         }
         (_, _) => "check the disk and the kernel log, then start the server again",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn without_descriptors_the_disk_is_not_blamed() {
+        for (errno, part) in [(Errno::MFILE, "RLIMIT_NOFILE"), (Errno::NFILE, "fs.file-max")] {
+            let said = Error::io(Action::Create, Path::new("/d/log.1"))(errno.into()).to_string();
+            assert!(said.contains("cannot create /d/log.1") && said.contains(part), "{said}");
+            assert!(!said.contains("disk"), "{said}");
+        }
     }
 }

@@ -12,6 +12,7 @@ pub mod directory;
 pub mod epoch;
 mod error;
 mod names;
+mod patience;
 pub mod record;
 pub mod recovery;
 pub mod segment;

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
+use crate::error::descriptor_advice;
+
 /// An error number of the operating system.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct OsError(i32);
@@ -39,7 +41,9 @@ impl From<OsError> for io::Error {
 
 impl fmt::Display for OsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        io::Error::from(*self).fmt(f)
+        let error = io::Error::from(*self);
+        error.fmt(f)?;
+        descriptor_advice(&error).map_or(Ok(()), |advice| write!(f, "; {advice}"))
     }
 }
 
@@ -207,6 +211,7 @@ mod tests {
             (Errno::ACCESS, None, "seccomp"),
             (Errno::NOSYS, None, "ENOSYS"),
             (Errno::NOMEM, None, "RLIMIT_MEMLOCK is 65536 bytes"),
+            (Errno::MFILE, None, "RLIMIT_NOFILE is"),
             (Errno::INVAL, None, "Invalid argument"),
         ];
         for (errno, sysctl, expected) in cases {

@@ -9,10 +9,8 @@ use std::sync::mpsc::{Receiver as Channel, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::process::{Resource, getrlimit, setrlimit};
-
 use super::config::Config;
-use super::{ensemble, settings};
+use super::{descriptors, ensemble, settings};
 use crate::clock::Clock;
 use crate::error::{ExitCode, Fatal};
 use crate::limits::{
@@ -80,7 +78,9 @@ struct Ringed {
 /// [`ExitCode::Normal`] if `stop` was raised: what is on the disk is as good as before.
 pub fn boot(config: &Config, bell: &Arc<ParkBell>, stop: &StopFlag) -> Result<Running, Fatal> {
     let clock = Clock::start();
-    raise_file_limit();
+    let placement = settings::placement(config);
+    let shards = placement.shards.len();
+    let open_files = descriptors::open_files(config, shards);
     ensemble::announce(config);
     let storage = &config.storage;
     let directory =
@@ -90,8 +90,6 @@ pub fn boot(config: &Config, bell: &Arc<ParkBell>, stop: &StopFlag) -> Result<Ru
     let options = recover_options(config, seed);
     let mut recovered = recover(&options, &directory, clock, stop)?;
     let place = ensemble::take_place(config, &directory, &mut recovered)?;
-    let placement = settings::placement(config);
-    let shards = placement.shards.len();
     let (failures_in, failures) = sync_channel(1);
     let writer = open_log(config, &directory, recovered.tree.last_zxid());
     let needs_snapshot =
@@ -99,7 +97,7 @@ pub fn boot(config: &Config, bell: &Arc<ParkBell>, stop: &StopFlag) -> Result<Ru
     let behind_snapshot = if needs_snapshot { 0 } else { recovered.replayed };
     let shared = Arc::new(Shared::new(
         recovered.tree,
-        settings::settings(config)?,
+        settings::settings(config, open_files)?,
         shards,
         clock,
         (failures_in, Arc::clone(bell) as Arc<dyn Bell>),
@@ -150,15 +148,6 @@ pub fn boot(config: &Config, bell: &Arc<ParkBell>, stop: &StopFlag) -> Result<Ru
         threads: parts.threads,
         lock: directory,
     })
-}
-
-/// Each connection is a descriptor: takes as many as the system lets this process have.
-fn raise_file_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "cannot raise the limit of open files");
-    }
 }
 
 fn recover_options(config: &Config, seed: u64) -> RecoverOptions {

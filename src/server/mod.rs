@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod config;
 pub mod control;
+mod descriptors;
 mod ensemble;
 mod gather;
 pub mod notify;

@@ -13,7 +13,7 @@ use crate::request::prepare::PrepareConfig;
 use crate::request::session::TimeoutRange;
 use crate::request::throttle::CrowdConfig;
 use crate::stage::pin::{self, Placement};
-use crate::stage::shared::{LargeRequests, Settings};
+use crate::stage::shared::{LargeRequests, OpenFiles, Settings};
 use crate::stage::snapshot::SnapshotOptions;
 use crate::tree::TreeOptions;
 
@@ -21,7 +21,7 @@ use crate::tree::TreeOptions;
 ///
 /// # Errors
 /// [`Fatal`] for authentication that is enforced with a scheme nobody serves.
-pub(super) fn settings(config: &Config) -> Result<Settings, Fatal> {
+pub(super) fn settings(config: &Config, open_files: OpenFiles) -> Result<Settings, Fatal> {
     let (clients, sessions, storage) = (&config.clients, &config.sessions, &config.storage);
     Ok(Settings {
         frame_bytes_max: clients.frame_bytes_max,
@@ -32,6 +32,7 @@ pub(super) fn settings(config: &Config) -> Result<Settings, Fatal> {
         tick_time_ms: saturated(sessions.tick_time_ms),
         connections_per_address_max: clients.connections_per_address_max.unwrap_or(0) as usize,
         connections_max: clients.connections_max.unwrap_or(0) as usize,
+        open_files,
         outstanding_max: clients.outstanding_max as usize,
         sessionless_ms: i64::from(clients.sessionless_timeout_ms),
         access: access(config)?,

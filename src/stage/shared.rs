@@ -1,6 +1,7 @@
 //! What all threads of one server see.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -32,6 +33,8 @@ pub struct Settings {
     pub connections_per_address_max: usize,
     /// Connections in all; 0 for any number.
     pub connections_max: usize,
+    /// Connections that there are descriptors for.
+    pub open_files: OpenFiles,
     /// Writes in flight, above which a connection that has one may not add another.
     pub outstanding_max: usize,
     /// How long a connection may stay without a session.
@@ -60,6 +63,20 @@ pub struct Settings {
     pub crowd: Option<CrowdConfig>,
     /// `largeRequest*`
     pub large_requests: Option<LargeRequests>,
+}
+
+/// The limit of open files, and what it leaves to clients.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenFiles {
+    /// Of this process (`RLIMIT_NOFILE`).
+    pub limit: usize,
+    /// Connections of clients; the rest is for the server's own files.
+    pub connections_max: usize,
+}
+
+impl OpenFiles {
+    /// No limit.
+    pub const UNLIMITED: Self = Self { limit: usize::MAX, connections_max: usize::MAX };
 }
 
 /// How much of large requests may be on its way.
@@ -217,12 +234,28 @@ struct Open {
 }
 
 /// Why a connection is turned away.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Excess {
     /// `maxClientCnxns` connections of this address.
     Address,
     /// `maxCnxns` connections in all.
     Total,
+    /// The descriptors that are left are for the server's own files.
+    Descriptors(OpenFiles),
+}
+
+impl fmt::Display for Excess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address => f.write_str("maxClientCnxns reached"),
+            Self::Total => f.write_str("maxCnxns reached"),
+            Self::Descriptors(OpenFiles { limit, connections_max }) => write!(
+                f,
+                "the limit of open files, {limit}, leaves room for {connections_max}: raise it \
+                 (ulimit -n, LimitNOFILE= of the systemd unit)"
+            ),
+        }
+    }
 }
 
 impl Admission {
@@ -232,6 +265,9 @@ impl Admission {
         let total_max = settings.connections_max;
         if total_max > 0 && open.total >= total_max {
             return Err(Excess::Total);
+        }
+        if open.total >= settings.open_files.connections_max {
+            return Err(Excess::Descriptors(settings.open_files));
         }
         let of_address = open.by_address.get(&address).copied().unwrap_or_default();
         let address_max = settings.connections_per_address_max;

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod descriptors;
 mod padding;
 mod scene;
 mod stopping;

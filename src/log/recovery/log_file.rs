@@ -9,6 +9,7 @@ use super::padding;
 use crate::ids::Zxid;
 use crate::log::error::{Action, Damage, Error};
 use crate::log::names::Named;
+use crate::log::patience;
 use crate::log::record::{self, FILE_HEADER, Found};
 use crate::log::segment::Mapped;
 use crate::log::stop::StopFlag;
@@ -100,7 +101,8 @@ pub(super) struct LogFile<S> {
 
 impl LogFile<OnDisk> {
     pub(super) fn open(named: &Named) -> Result<Self, Error> {
-        let file = File::open(&named.path).map_err(Error::io(Action::Read, &named.path))?;
+        let file = patience::open(|| File::open(&named.path));
+        let file = file.map_err(Error::io(Action::Read, &named.path))?;
         let map = Mapped::open(&file).map_err(Error::io(Action::Read, &named.path))?;
         Ok(Self::new(named, OnDisk { file, map }))
     }

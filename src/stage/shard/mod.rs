@@ -99,6 +99,19 @@ struct Complaints {
     withheld: u64,
 }
 
+impl Complaints {
+    /// How many were not logged since the last one that was; `None` if this one is not, either.
+    fn next(&mut self, now: Millis) -> Option<u64> {
+        let due = Millis(now.0 - COMPLAINT_INTERVAL_MS);
+        if self.last.is_some_and(|last| last > due) {
+            self.withheld += 1;
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.withheld))
+    }
+}
+
 impl Shard {
     /// A shard of these parts.
     pub fn new(parts: Parts) -> Self {
@@ -181,7 +194,7 @@ impl Shard {
         if let Err(excess) = shared.admission.enter(peer.ip(), &shared.settings) {
             self.recorder.add(Counter::ConnectionRejected, 1);
             self.parts.reactor.close(id, Close::Reset);
-            self.complain(peer, &format!("too many connections: {excess:?} limit reached"));
+            self.complain(peer, &format!("too many connections: {excess}"));
             return;
         }
         let identities: Arc<[Identity]> = Arc::new([Identity::of_peer(peer.ip())]);
@@ -229,7 +242,9 @@ impl Shard {
         if let Some((_, oldest)) = self.fresh.pop_front() {
             self.close_fresh(oldest);
         }
-        tracing::warn!(%error, "cannot accept a connection; raise the limit of open files");
+        if let Some(withheld) = self.complaints.next(self.now) {
+            tracing::warn!(withheld, "cannot accept a connection: {error}");
+        }
     }
 
     fn make_ready(&mut self, id: ConnectionId) {
@@ -270,13 +285,8 @@ impl Shard {
 
     /// One line a second and shard at most; the next one says how many were withheld.
     fn complain(&mut self, peer: std::net::SocketAddr, what: &str) {
-        let due = Millis(self.now.0 - COMPLAINT_INTERVAL_MS);
-        if self.complaints.last.is_some_and(|last| last > due) {
-            self.complaints.withheld += 1;
-            return;
+        if let Some(withheld) = self.complaints.next(self.now) {
+            tracing::warn!(%peer, withheld, "{what}");
         }
-        let withheld = std::mem::take(&mut self.complaints.withheld);
-        self.complaints.last = Some(self.now);
-        tracing::warn!(%peer, withheld, "{what}");
     }
 }

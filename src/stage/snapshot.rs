@@ -4,8 +4,6 @@
 //! Takes the read side of the tree's lock for one bounded chunk at a time, and does its reading,
 //! compressing and writing outside: no request waits for a snapshot longer than for a flush.
 
-use std::fmt;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
@@ -35,26 +33,6 @@ pub enum SnapshotAsk {
     /// Say when there is nothing more of what was asked before: files are about to be deleted.
     Barrier(SyncSender<()>),
 }
-
-/// Why a snapshot could not be taken.
-#[derive(Debug)]
-pub enum Failure {
-    /// Making or finishing the file.
-    Log(Error),
-    /// Writing to it.
-    Write(io::Error),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Log(error) => error.fmt(f),
-            Self::Write(error) => write!(f, "cannot write a snapshot: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for Failure {}
 
 /// How snapshots are written.
 #[derive(Clone, Debug)]
@@ -90,7 +68,7 @@ fn take(
     shared: &Shared,
     options: &SnapshotOptions,
     recorder: &Recorder,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let start = shared.clock.micros();
     let written = write(image, &shared.tree, options);
     let garbage = shared.tree.write().end_image(image);
@@ -109,7 +87,7 @@ fn take(
 }
 
 /// Half of the disk's time is the log's, whatever the size of the tree.
-fn give_way(file: &mut SnapshotWriter) -> io::Result<()> {
+fn give_way(file: &mut SnapshotWriter) -> Result<(), Error> {
     let clock = Clock::start();
     file.settle()?;
     std::thread::park_timeout(clock.elapsed());
@@ -125,10 +103,10 @@ pub fn write(
     image: &Image,
     tree: &RwLock<Tree>,
     options: &SnapshotOptions,
-) -> Result<Option<SnapshotFile>, Failure> {
+) -> Result<Option<SnapshotFile>, Error> {
     let written = write_unfinished(image, tree, options, give_way)?;
     let Some((file, trailers)) = written else { return Ok(None) };
-    file.finish(&trailers).map(Some).map_err(Failure::Log)
+    file.finish(&trailers).map(Some)
 }
 
 /// The same, with no log to give way to, and given up soon after `stop` was raised.
@@ -140,14 +118,14 @@ pub fn write_first(
     tree: &RwLock<Tree>,
     options: &SnapshotOptions,
     stop: &StopFlag,
-) -> Result<Option<SnapshotFile>, Failure> {
+) -> Result<Option<SnapshotFile>, Error> {
     let settle = |file: &mut SnapshotWriter| {
-        stop.check().map_err(io::Error::other)?;
+        stop.check()?;
         file.settle()
     };
     let written = write_unfinished(image, tree, options, settle)?;
     let Some((file, trailers)) = written else { return Ok(None) };
-    file.finish(&trailers).map(Some).map_err(Failure::Log)
+    file.finish(&trailers).map(Some)
 }
 
 /// The same, for a snapshot that is to take the place of everything else; false if it is gone.
@@ -159,20 +137,19 @@ pub fn write_to_install(
     image: &Image,
     tree: &RwLock<Tree>,
     options: &SnapshotOptions,
-) -> Result<bool, Failure> {
+) -> Result<bool, Error> {
     let written = write_unfinished(image, tree, options, SnapshotWriter::settle)?;
     let Some((file, trailers)) = written else { return Ok(false) };
-    file.finish_to_install(&trailers).map(|()| true).map_err(Failure::Log)
+    file.finish_to_install(&trailers).map(|()| true)
 }
 
 fn write_unfinished(
     image: &Image,
     tree: &RwLock<Tree>,
     options: &SnapshotOptions,
-    settle: impl Fn(&mut SnapshotWriter) -> io::Result<()>,
-) -> Result<Option<(SnapshotWriter, Trailers)>, Failure> {
-    let file = SnapshotWriter::create(&options.snap_dir, image.zxid, options.compression);
-    let mut file = file.map_err(Failure::Log)?;
+    settle: impl Fn(&mut SnapshotWriter) -> Result<(), Error>,
+) -> Result<Option<(SnapshotWriter, Trailers)>, Error> {
+    let mut file = SnapshotWriter::create(&options.snap_dir, image.zxid, options.compression)?;
     let mut chunk = Vec::with_capacity(2 * SNAPSHOT_CHUNK_BYTES);
     image.encode_tables(&mut chunk);
     let mut walker = image.walker();
@@ -183,11 +160,11 @@ fn write_unfinished(
             let tree = tree.read();
             progress = walker.append(&tree, &mut chunk, SNAPSHOT_CHUNK_NODES, SNAPSHOT_CHUNK_BYTES);
         }
-        file.write_all(&chunk).map_err(Failure::Write)?;
+        file.append(&chunk)?;
         chunk.clear();
         if file.bytes() - settled >= SNAPSHOT_STRETCH_BYTES {
             settled = file.bytes();
-            settle(&mut file).map_err(Failure::Write)?;
+            settle(&mut file)?;
         }
     }
     if progress == Progress::Gone {

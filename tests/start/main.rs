@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod descriptors;
+mod full_disk;
 mod padding;
 mod scene;
 mod stopping;

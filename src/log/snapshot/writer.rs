@@ -51,7 +51,7 @@ impl SnapshotWriter {
             file: SnapshotFile { zxid, path: snap_dir.join(name), compression },
             bytes: 0,
         };
-        writer.write_all(&FILE_HEADER).map_err(Error::io(Action::Write, &writer.unfinished))?;
+        writer.append(&FILE_HEADER)?;
         Ok(writer)
     }
 
@@ -60,15 +60,22 @@ impl SnapshotWriter {
         self.bytes
     }
 
+    /// [`io::Write::write_all`] with an error that names the file.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; drop it then.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.write_all(bytes).map_err(Error::io(Action::Write, &self.unfinished))
+    }
+
     /// Has the disk write what there is, so that no burst of it comes at the end.
     ///
     /// # Errors
-    /// The disk's.
-    pub fn settle(&mut self) -> io::Result<()> {
-        match &mut self.sink {
-            Some(sink) => sink.file_so_far()?.sync_data(),
-            None => Ok(()), // `finish` will say why
-        }
+    /// [`Error::Io`]; drop it then.
+    pub fn settle(&mut self) -> Result<(), Error> {
+        let Some(sink) = &mut self.sink else { return Ok(()) }; // `finish` will say why
+        let file = sink.file_so_far().map_err(Error::io(Action::Write, &self.unfinished))?;
+        file.sync_data().map_err(Error::io(Action::Flush, &self.unfinished))
     }
 
     /// Seals it, writes the trailers, makes it durable and gives it its name. One of the same zxid
@@ -94,7 +101,7 @@ impl SnapshotWriter {
 
     fn finish_as(mut self, trailers: &Trailers, path: &Path) -> Result<SnapshotFile, Error> {
         let tail = seal::encode_tail(self.checksum.clone(), trailers);
-        self.write_all(&tail).map_err(Error::io(Action::Write, &self.unfinished))?;
+        self.append(&tail)?;
         let Some(sink) = self.sink.take() else { unreachable!("a write just succeeded") };
         let output = sink.finish().map_err(Error::io(Action::Write, &self.unfinished))?;
         output.sync_all().map_err(Error::io(Action::Flush, &self.unfinished))?;

@@ -18,6 +18,7 @@ use crate::request::session::TimeoutRange;
 use crate::request::throttle::{Bucket, BucketConfig, CrowdConfig};
 use crate::stage::queue::Bell;
 use crate::stage::service::ServiceCell;
+use crate::stage::snapshot::SnapshotTurns;
 use crate::tree::Tree;
 
 /// What the stages need of the configuration.
@@ -118,8 +119,8 @@ pub struct Shared {
     pub admission: Admission,
     /// Milliseconds since the server's start.
     pub clock: Clock,
-    /// On the clock, in microseconds: no snapshot is begun before.
-    snapshots_rest_until: AtomicU64,
+    /// When the next snapshot may be begun.
+    pub snapshots: SnapshotTurns,
     stopping: AtomicBool,
     /// To the control thread, which ends the process. One message is enough.
     failures: SyncSender<Fatal>,
@@ -152,7 +153,7 @@ impl Shared {
             watches: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             admission: Admission::default(),
             clock,
-            snapshots_rest_until: AtomicU64::new(0),
+            snapshots: SnapshotTurns::default(),
             stopping: AtomicBool::new(false),
             failures,
             has_failed: AtomicBool::new(false),
@@ -181,16 +182,6 @@ impl Shared {
     /// Whether the process is to end.
     pub fn has_failed(&self) -> bool {
         self.has_failed.load(Ordering::Acquire)
-    }
-
-    /// No snapshot is to be begun for so many microseconds.
-    pub fn rest_from_snapshots(&self, micros: u64) {
-        self.snapshots_rest_until.store(self.clock.micros() + micros, Ordering::Relaxed);
-    }
-
-    /// Whether that time is over.
-    pub fn may_snapshot(&self) -> bool {
-        self.clock.micros() >= self.snapshots_rest_until.load(Ordering::Relaxed)
     }
 
     /// A write of so many bytes is on its way.

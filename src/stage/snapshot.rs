@@ -4,6 +4,8 @@
 //! Takes the read side of the tree's lock for one bounded chunk at a time, and does its reading,
 //! compressing and writing outside: no request waits for a snapshot longer than for a flush.
 
+mod turns;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
@@ -25,6 +27,8 @@ use crate::stage::shared::Shared;
 use crate::tree::Tree;
 use crate::tree::image::{Image, Progress};
 use crate::wire::txn::DIGEST_VERSION;
+
+pub use turns::SnapshotTurns;
 
 /// What the snapshot thread is asked for, one at a time.
 pub enum SnapshotAsk {
@@ -74,11 +78,13 @@ fn take(
     let garbage = shared.tree.write().end_image(image);
     drop(garbage); // after the lock
     let Some(file) = written? else {
+        shared.snapshots.end(0);
         tracing::info!(zxid = %image.zxid, "snapshot given up: the tree was replaced");
         return Ok(());
     };
-    let micros = shared.clock.micros() - start;
-    shared.rest_from_snapshots(micros * SNAPSHOT_REST_FACTOR);
+    let end = shared.clock.micros();
+    let micros = end - start;
+    shared.snapshots.end(end + micros * SNAPSHOT_REST_FACTOR);
     let millis = micros / 1000;
     recorder.record(Basic::Snapshottime, millis);
     recorder.add(Counter::SnapCount, 1);

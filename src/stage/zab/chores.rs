@@ -1,11 +1,10 @@
 //! What the zab thread does besides: when to snapshot, reap, and answer questions.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::mpsc::TrySendError;
 
 use super::ZabStage;
 use super::commit::Pending;
+use super::pace::Pace;
 use super::sessions::server_for;
 use crate::ids::{Millis, SessionId, Zxid};
 use crate::limits::REAP_CANDIDATES_MAX;
@@ -13,7 +12,6 @@ use crate::request::prepare::Write;
 use crate::stage::control::Inquiry;
 use crate::stage::log::LogAsk;
 use crate::stage::shared::Settings;
-use crate::stage::snapshot::SnapshotAsk;
 use crate::tree::Tree;
 
 /// When nothing is due.
@@ -23,14 +21,7 @@ const NEVER: Millis = Millis(i64::MAX);
 pub(super) struct Chores {
     /// What the log has told so far.
     pub(super) durable_seen: Zxid,
-    snap_count: u64,
-    snap_bytes: Option<u64>,
-    /// Since the last snapshot was begun.
-    txns: u64,
-    bytes: u64,
-    /// A share of the limits, drawn anew each time, so that servers do not snapshot all at once.
-    txns_due: u64,
-    bytes_due: u64,
+    pace: Pace,
     reap_interval: Millis,
     reap_pace: Millis,
     never_used: Millis,
@@ -40,80 +31,39 @@ pub(super) struct Chores {
 }
 
 impl Chores {
-    /// `replayed` txns are behind the last snapshot already: a server that is restarted again and
-    /// again would else never take one, and keep all its logs.
     pub(super) fn new(settings: &Settings, last: Zxid, replayed: u64, now: Millis) -> Self {
-        let mut chores = Self {
+        Self {
             durable_seen: last,
-            snap_count: u64::from(settings.snap_count),
-            snap_bytes: settings.snap_bytes,
-            txns: 0,
-            bytes: 0,
-            txns_due: 0,
-            bytes_due: 0,
+            pace: Pace::new(settings, replayed),
             reap_interval: Millis(i64::from(settings.reap_interval_ms)),
             reap_pace: Millis(60_000 / i64::from(settings.reap_per_minute_max.max(1))),
             never_used: settings.container_never_used,
             next_scan: Millis(now.0 + i64::from(settings.reap_interval_ms)),
             next_reap: NEVER,
             candidates: VecDeque::new(),
-        };
-        chores.draw();
-        chores.txns = replayed;
-        chores
+        }
     }
 
     pub(super) fn count_txn(&mut self, bytes: usize) {
-        self.txns += 1;
-        self.bytes += bytes as u64;
+        self.pace.count(bytes);
     }
 
     pub(super) fn next_due(&self) -> Millis {
         self.next_scan.min(self.next_reap)
     }
-
-    /// COMPAT: between half and all of each limit (`SyncRequestProcessor.resetSnapshotStats`).
-    fn draw(&mut self) {
-        let random = RandomState::new().hash_one(self.txns);
-        self.txns_due = share(self.snap_count, random);
-        self.bytes_due = self.snap_bytes.map_or(u64::MAX, |bytes| share(bytes, random));
-        self.txns = 0;
-        self.bytes = 0;
-    }
-}
-
-/// Something between half of `limit` and all of it.
-fn share(limit: u64, random: u64) -> u64 {
-    limit / 2 + random % (limit / 2).max(1)
 }
 
 impl ZabStage {
-    /// Begins a snapshot if enough has happened since the last one; called between txns, under the
-    /// write lock.
+    /// Begins a snapshot if one is due; called between txns, under the write lock.
     pub(super) fn consider_snapshot(&mut self, tree: &mut Tree) {
-        let chores = &self.chores;
-        if chores.txns <= chores.txns_due && chores.bytes <= chores.bytes_due {
+        let (pace, shared) = (&mut self.chores.pace, &self.parts.shared);
+        if !pace.is_due() {
             return;
         }
-        if !self.parts.shared.may_snapshot() {
-            return; // the last one took long; later then
-        }
-        self.chores.draw();
-        if self.parts.log.push(LogAsk::Roll).is_err() {
-            return; // the queue has room for all proposals, so this hardly happens; later then
-        }
-        let busy = "too busy to snap, skipping: the last snapshot is still being written";
-        let Some(image) = tree.begin_image() else {
-            tracing::warn!("{busy}");
-            return;
-        };
-        // Handed over only if its thread waits for one.
-        if let Err(error) = self.parts.snapshots.try_send(SnapshotAsk::Write(image)) {
-            let (TrySendError::Full(back) | TrySendError::Disconnected(back)) = error;
-            if let SnapshotAsk::Write(image) = back {
-                tracing::warn!("{busy}");
-                drop(tree.end_image(&image));
-            }
+        let now = shared.clock.micros();
+        if pace.consider(tree, &shared.snapshots, now, &self.parts.snapshots) {
+            // Only a wish: without room for it, which hardly happens, the log goes on as it is.
+            let _ = self.parts.log.push(LogAsk::Roll);
         }
     }
 

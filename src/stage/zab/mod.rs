@@ -16,6 +16,7 @@ mod commit;
 mod ensemble;
 mod intake;
 mod outputs;
+mod pace;
 mod role;
 mod sessions;
 

@@ -91,7 +91,16 @@ rm "$work/life/zookeeper_server.pid"
 ours start "$cfg"
 check "the lock refuses a second server without any pid file" expect 1 "already running as process $pid\." "kill $pid"
 ours stop "$cfg"
-check "stop without pid file names who runs" expect 0 'no zookeeper to stop \(could not find file' "kill $pid"
+check "stop without pid file names who runs" expect 1 'no zookeeper to stop \(could not find file' "kill $pid"
+sleep 300 & sleeper=$!; pids+=($sleeper)
+for number in 4194303 $sleeper; do
+  echo -n $number >"$work/life/zookeeper_server.pid"
+  ours stop "$cfg"; check "stop with number $number names who runs" expect 1 'FAILED TO STOP$' "kill $pid"
+  ours restart "$cfg"; check "  and so does restart" expect 1 'FAILED TO STOP$' "kill $pid"
+  ours start "$cfg"; check "  and so does start" expect 1 "already running as process $pid\." "kill $pid"
+  ours status "$cfg"; check "  and status finds it" expect 0 'Mode: standalone' ''
+done
+check "  and nobody was signalled" kill -0 $sleeper $pid
 echo -n "$pid" >"$work/life/zookeeper_server.pid"
 ours stop "$cfg"
 check "stop returns when the process is gone" is_gone "$pid"
@@ -99,7 +108,6 @@ check "stop returns when the process is gone" is_gone "$pid"
 # Stale and recycled numbers.
 echo -n 4194303 >"$work/life/zookeeper_server.pid"
 ours stop "$cfg"; check "stop notices a stale pid file" expect 0 STOPPED 'is stale: its process is gone'
-sleep 300 & sleeper=$!; pids+=($sleeper)
 echo -n $sleeper >"$work/life/zookeeper_server.pid"
 ours stop "$cfg"; check "a recycled number is left alone" expect 0 STOPPED "process $sleeper is another one now"
 check "  and lives" kill -0 $sleeper

@@ -107,8 +107,8 @@ fn refuse_second(instance: &Instance) -> Result<(), Refusal> {
 
 fn elsewhere(instance: &Instance, pid: Pid) -> String {
     format!(
-        "process {pid} holds {}, and '{}' does not name it: it was not started by 'zkserver start'. \
-         Stop it where it was started (systemctl stop ...), or with: kill {pid}",
+        "process {pid} holds {}, and '{}' does not name it: it runs on. Stop it where it was \
+         started (systemctl stop ...), or with: kill {pid}",
         instance.config.storage.data_dir.display(),
         instance.pid_file.display()
     )

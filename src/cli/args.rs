@@ -5,11 +5,12 @@
 //! as `ZooKeeper`'s scripts hand them over, in `SERVER_JVMFLAGS` and `JVMFLAGS`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
 use super::flags::{self, JvmFlags};
+use super::variables::Variables;
 use crate::error::{ExitCode, Fatal};
 
 const ABOUT: &str = "A coordination server that takes the place of Apache ZooKeeper.";
@@ -127,17 +128,25 @@ impl From<ArgsError> for Fatal {
 /// When the line is not one of those in the usage text, or asks for that text.
 pub fn from_process() -> Result<Command, ArgsError> {
     let flags = ["SERVER_JVMFLAGS", "JVMFLAGS"].map(|name| std::env::var(name).unwrap_or_default());
-    parse(std::env::args_os(), &flags)
+    let variables = Variables::from_process();
+    let is_found = |word: &Path, folder: Option<&Path>| {
+        word.is_file() || variables.config_file(Some(word), folder).is_some_and(|at| at.is_file())
+    };
+    parse(std::env::args_os(), &flags, is_found)
 }
 
 /// Reads a command line (program name first) and the texts of the flag variables, in their order.
+/// `is_found` tells whether a word is a configuration file, given the folder of `--config`.
 ///
 /// # Errors
 /// When the line is not one of those in the usage text, or asks for that text.
 pub fn parse(
     line: impl IntoIterator<Item = OsString>,
     flag_variables: &[String],
+    is_found: impl Fn(&Path, Option<&Path>) -> bool,
 ) -> Result<Command, ArgsError> {
+    let line: Vec<OsString> = line.into_iter().collect();
+    let detached = detached_word(&line);
     let line = Line::try_parse_from(line).map_err(|error| {
         if error.use_stderr() {
             ArgsError::Usage(error.render().to_string())
@@ -145,6 +154,14 @@ pub fn parse(
             ArgsError::Help(error.render().to_string())
         }
     })?;
+    let is_file =
+        |text: &&String| !text.contains('=') && is_found(Path::new(text), line.config.as_deref());
+    if let Some(word) = detached.as_ref().or_else(|| line.property.iter().find(is_file)) {
+        return Err(usage(&format!(
+            "'{word}' behind -D is no property: it has no '='. A configuration file stands alone; \
+             -D{word}= sets a property of that name to nothing"
+        )));
+    }
     let mut words = line.words.into_iter();
     let first = words.next();
     let (verb, file) = match first.as_ref().and_then(|word| word.to_str()) {
@@ -180,6 +197,15 @@ pub fn parse(
     Ok(Command::Run(verb, start))
 }
 
+/// What stands behind a `-D` of its own without being a property. COMPAT: Java knows no `-D` apart
+/// from its name, and takes an attached name without a value for an empty one.
+fn detached_word(line: &[OsString]) -> Option<String> {
+    let options = line.split(|word| word == "--").next().unwrap_or_default();
+    let pairs = options.windows(2).filter(|pair| pair[0] == "-D");
+    let mut words = pairs.map(|pair| pair[1].to_string_lossy());
+    words.find(|word| !word.contains('=')).map(std::borrow::Cow::into_owned)
+}
+
 /// COMPAT: the words of `zkServer.sh`, and `doctor`.
 const VERBS: [(&str, Verb); 7] = [
     ("start-foreground", Verb::StartForeground),
@@ -209,7 +235,11 @@ mod tests {
 
     fn run(line: &[&str], flags: &[&str]) -> Result<Command, ArgsError> {
         let flags: Vec<String> = flags.iter().map(|text| (*text).to_owned()).collect();
-        parse(std::iter::once("zkserver").chain(line.iter().copied()).map(OsString::from), &flags)
+        let line = std::iter::once("zkserver").chain(line.iter().copied()).map(OsString::from);
+        parse(line, &flags, |word, folder| {
+            let in_folder = folder == Some(Path::new("etc")) && word == Path::new("mine.cfg");
+            in_folder || word == Path::new("conf/zoo.cfg")
+        })
     }
 
     fn start(file: Option<&str>, properties: &[(&str, &str)]) -> Command {
@@ -221,7 +251,10 @@ mod tests {
 
     #[test]
     fn lines_that_start_a_server() {
-        let cases: [(&[&str], Command); 8] = [
+        let cases: [(&[&str], Command); 11] = [
+            (&["-D", "a=b", "z"], start(Some("z"), &[("a", "b")])),
+            (&["-Dmine.cfg", "z"], start(Some("z"), &[("mine.cfg", "")])),
+            (&["-Dconf/zoo.cfg=", "z"], start(Some("z"), &[("conf/zoo.cfg", "")])),
             (&[], start(None, &[])),
             (&["start-foreground"], start(None, &[])),
             (&["zoo.cfg"], start(Some("zoo.cfg"), &[])),
@@ -280,7 +313,12 @@ mod tests {
 
     #[test]
     fn lines_that_are_refused() {
-        let cases: [(&[&str], &str); 4] = [
+        let cases: [(&[&str], &str); 9] = [
+            (&["-D", "conf/zoo.cfg"], "'conf/zoo.cfg' behind -D is no property"),
+            (&["start-foreground", "-D", "none.cfg"], "'none.cfg' behind -D is no property"),
+            (&["-D", "a=b", "-D", "c"], "-Dc= sets"),
+            (&["-Dconf/zoo.cfg"], "'conf/zoo.cfg' behind -D is no property"),
+            (&["--config", "etc", "stop", "-Dmine.cfg"], "'mine.cfg' behind -D is no property"),
             (&["upgrade"], "nothing to upgrade"),
             (&["zoo.cfg", "other.cfg"], "'other.cfg' follows"),
             (&["--port", "1"], "unexpected argument '--port'"),

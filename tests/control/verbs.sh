@@ -163,6 +163,7 @@ Mode: standalone" ''
 ours stop "$cfg"
 ours version; check "version" expect 0 '^Ringkeeper, version .*Apache ZooKeeper.*3\.9' ''
 ours upgrade; check "upgrade" expect 2 '' 'nothing to upgrade'
+ours start-foreground -D "$cfg"; check "a file is no property" expect 2 '^$' "'$cfg' behind -D is no property"
 ours start one two; check "too many words" expect 2 '' 'Usage: zkserver .*start\|start-foreground\|stop\|version\|restart\|status\|print-cmd'
 
 # From Java to ours, with the habits of its operator.

@@ -1,6 +1,6 @@
 //! What is wrong before a record is even looked at: lengths, headers, other protocols.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use ringkeeper::wire::request::Request;
@@ -8,7 +8,7 @@ use ringkeeper::wire::request::Request;
 use crate::Context;
 use crate::support::cases::Case;
 use crate::support::client::{Connection, append, append_raw, create, new_session};
-use crate::support::{Client, Random};
+use crate::support::{Client, Random, wait_for_every};
 
 pub const CASES: &[Case<Context>] = &[
     ("frame lengths are limited exactly", frame_lengths),
@@ -19,6 +19,7 @@ pub const CASES: &[Case<Context>] = &[
     ("requests behind the handshake are served", eager_client),
     ("TLS, HTTP and noise are closed", other_protocols),
     ("a silent connection is closed in time", silent_connection),
+    ("pieces of a request do not keep a session alive", pieces),
     ("unknown opcodes end the connection, not the session", unknown_opcodes),
     ("a thousand noisy connections log little", bounded_log),
 ];
@@ -154,6 +155,40 @@ fn silent_connection(context: &mut Context) {
     for connection in [&mut silent, &mut stuck] {
         connection.stream.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
         must_close(connection, "silence");
+    }
+}
+
+/// One client sends whole pings, byte by byte; the other a request that never ends.
+fn pieces(context: &mut Context) {
+    let settings = ["tickTime=200", "minSessionTimeout=1000"];
+    let server = context.another(|spec| settings.iter().fold(spec, |spec, line| spec.config(line)));
+    let open = || {
+        let mut connection = Connection::open(server.address).unwrap();
+        assert!(connection.handshake(&new_session(1000)).unwrap().is_some());
+        connection
+    };
+    let mut ping = Vec::new();
+    append(&mut ping, -2, &Request::Ping);
+    let (mut whole, mut endless) = (open(), open());
+    endless.send(&1_000_000_i32.to_be_bytes()).unwrap();
+    endless.stream.set_nonblocking(true).unwrap();
+    let mut turn = 0;
+    let is_over = wait_for_every(Duration::from_millis(20), Duration::from_secs(20), || {
+        whole.send(&ping[turn % ping.len()..][..1]).unwrap();
+        turn += 1;
+        endless.send(b"x").is_err() || endless.stream.read(&mut [0]).is_ok_and(|read| read == 0)
+    });
+    assert!(is_over, "bytes without end kept a session alive");
+    // As long again, and more: the other one lives.
+    let sent = turn;
+    let is_alive = wait_for_every(Duration::from_millis(20), Duration::from_secs(20), || {
+        whole.send(&ping[turn % ping.len()..][..1]).unwrap();
+        turn += 1;
+        turn > 2 * sent + ping.len()
+    });
+    assert!(is_alive);
+    for _ in 0..turn / ping.len() {
+        assert!(whole.frame().unwrap().is_some(), "whole requests keep a session alive");
     }
 }
 

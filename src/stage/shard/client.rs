@@ -8,9 +8,9 @@ use std::sync::Arc;
 use super::throttle::Stall;
 use crate::ids::{Millis, Xid, Zxid};
 use crate::request::access::Identity;
-use crate::request::order::Order;
+use crate::request::order::{Lane, Order};
 use crate::stage::message::SessionCell;
-use crate::wire::OpCode;
+use crate::wire::{OpCode, frame};
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -116,6 +116,49 @@ impl Tally {
     }
 }
 
+/// What was heard of a client: whole requests touch its session, when they come and not when their
+/// turn does. The bytes of one that is not complete do not (`ZooKeeperServer.submitRequestNow`).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ear {
+    /// A request was heard since the session was last touched.
+    is_due: bool,
+    /// Bytes of whole requests in the input that wait for their turn and were heard.
+    waiting_bytes: usize,
+}
+
+impl Ear {
+    /// A request is being dealt with, so what waits is counted anew. COMPAT: auth and sasl touch no
+    /// session (`ZooKeeperServer.processPacket`).
+    pub(super) fn hear(&mut self, lane: Lane) {
+        self.waiting_bytes = 0;
+        self.is_due |= lane != Lane::Aside;
+    }
+
+    /// Nothing of the input can be dealt with now; what came whole is heard all the same.
+    pub(super) fn hear_waiting(&mut self, input: &[u8], frame_bytes_max: u32) {
+        if self.is_due {
+            return; // looked at again when nothing else was heard
+        }
+        let mut bytes = self.waiting_bytes;
+        while let Some(rest) = input.get(bytes..)
+            && let Ok(Some((body, _))) = frame::split(rest, frame_bytes_max)
+        {
+            bytes += frame::LENGTH_BYTES + body.len();
+        }
+        self.is_due = bytes > self.waiting_bytes;
+        self.waiting_bytes = bytes;
+    }
+
+    /// The turn is over: whoever was heard in it lives on.
+    pub(super) fn touch(&mut self, session: Option<&SessionCell>, now: Millis) {
+        if std::mem::take(&mut self.is_due)
+            && let Some(cell) = session
+        {
+            cell.touch(now);
+        }
+    }
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -136,6 +179,8 @@ pub(super) struct Client {
     pub(super) stream: Stream,
     /// Since when the requests that may go on now have waited for a write of their connection.
     pub(super) waiting_since_us: Option<u64>,
+    /// What touches its session.
+    pub(super) ear: Ear,
     /// Its next request waits for a crowd to pass, or did.
     pub(super) stall: Option<Stall>,
     /// Events appended since its outbox was last short.
@@ -157,9 +202,62 @@ impl Client {
             is_held: false,
             stream: Stream::Open,
             waiting_since_us: None,
+            ear: Ear::default(),
             stall: None,
             event_bytes: 0,
             tally: Tally::new(now),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::SessionId;
+
+    /// Whether the session was touched in the turn that is over.
+    fn is_touched(ear: &mut Ear) -> bool {
+        let cell = SessionCell::new(SessionId(1), Millis(5));
+        ear.touch(Some(&cell), Millis(6));
+        cell.last_heard() == Millis(6)
+    }
+
+    #[test]
+    fn whole_requests_that_wait_are_heard_once_and_pieces_are_not() {
+        let mut ear = Ear::default();
+        let one = [0, 0, 0, 2, 7, 7];
+        let two = [one, one].concat();
+        // input, whether it is news
+        let turns: [(&[u8], bool); 9] = [
+            (&[], false),
+            (&one[..3], false),
+            (&one[..5], false),
+            (&one, true),
+            (&two[..8], false),
+            (&two[..11], false),
+            (&two, true),
+            (&two, false),
+            (&[0xff; 4], false),
+        ];
+        for (input, is_news) in turns {
+            ear.hear_waiting(input, 1000);
+            assert_eq!(is_touched(&mut ear), is_news, "{input:?}");
+        }
+        ear.hear(Lane::Write);
+        ear.hear_waiting(&one, 1000);
+        assert!(is_touched(&mut ear));
+        ear.hear_waiting(&two[..10], 1000);
+        assert!(is_touched(&mut ear), "the input starts elsewhere since one was dealt with");
+    }
+
+    #[test]
+    fn a_request_touches_the_session_at_the_end_of_its_turn() {
+        let mut ear = Ear::default();
+        ear.hear(Lane::Aside);
+        assert!(!is_touched(&mut ear), "auth is no request");
+        ear.hear(Lane::Read);
+        ear.hear(Lane::Aside);
+        assert!(is_touched(&mut ear));
+        assert!(!is_touched(&mut ear), "once");
     }
 }

@@ -102,7 +102,7 @@ impl Desk<'_> {
                 if self.client.order.admit(lane) != Admission::Serve {
                     return Verdict::Wait;
                 }
-                self.received();
+                self.received(lane);
                 match Request::decode(op, &mut r) {
                     Ok(request) => self.answer(header.xid, &request, bytes),
                     // COMPAT: auth and sasl are decoded by the thread that reads the connection,
@@ -123,7 +123,7 @@ impl Desk<'_> {
         if self.client.order.admit(Lane::Read) != Admission::Serve {
             return Verdict::Wait;
         }
-        self.received();
+        self.received(Lane::Write);
         response::empty(self.replies, xid, self.tree.last_zxid(), ErrorCode::NotReadOnly);
         self.replied(op, xid, bytes)
     }
@@ -170,13 +170,13 @@ impl Desk<'_> {
             if self.client.order.admit(Lane::Read) != Admission::Serve {
                 return Verdict::Wait;
             }
-            self.received();
+            self.received(lane);
             return self.undecodable(xid, op, *error, bytes);
         }
         if self.client.order.admit(lane) != Admission::Submit {
             return Verdict::Wait;
         }
-        self.received();
+        self.received(lane);
         Verdict::Submit { bytes, xid, op, body: record.into() }
     }
 
@@ -295,7 +295,9 @@ impl Desk<'_> {
         Verdict::Answered(bytes)
     }
 
-    pub(super) fn received(&mut self) {
+    /// The first frame of the input is being dealt with.
+    pub(super) fn received(&mut self, lane: Lane) {
+        self.client.ear.hear(lane);
         self.client.tally.received += 1;
         self.recorder.packets_received(1);
     }

@@ -204,12 +204,7 @@ impl Shard {
     }
 
     fn on_received(&mut self, id: ConnectionId) {
-        if let Some(client) = self.clients.get_mut(&id) {
-            if let Some(cell) = &client.session {
-                cell.touch(self.now);
-            }
-            self.make_ready(id);
-        }
+        self.make_ready(id);
     }
 
     /// What came before the end is served first; see [`Shard::close_if_over`].

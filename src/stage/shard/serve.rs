@@ -66,6 +66,7 @@ impl Shard {
         self.post_replies(id);
         if let Some(client) = self.clients.get_mut(&id) {
             client.waiting_since_us = None;
+            client.ear.touch(client.session.as_deref(), self.now);
         }
         if is_unfinished {
             self.make_ready(id); // others first
@@ -103,6 +104,9 @@ impl Shard {
                 Step::Wait | Step::Over => break,
             }
         }
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.ear.touch(client.session.as_deref(), self.now);
+        }
         self.replies.clear();
     }
 
@@ -122,6 +126,8 @@ impl Shard {
         self.post_replies(id);
         if let Some(client) = self.clients.get_mut(&id) {
             client.is_paused = true;
+            let max = self.parts.shared.settings.frame_bytes_max;
+            client.ear.hear_waiting(self.parts.reactor.input(id), max);
             self.parts.reactor.pause(id);
         }
         true
@@ -141,8 +147,12 @@ impl Shard {
             now_us: self.now_us,
             recorder: &self.recorder,
         };
-        match desk.decide(self.parts.reactor.input(id)) {
-            Verdict::Wait => Step::Wait,
+        let input = self.parts.reactor.input(id);
+        match desk.decide(input) {
+            Verdict::Wait => {
+                desk.client.ear.hear_waiting(input, shared.settings.frame_bytes_max);
+                Step::Wait
+            }
             Verdict::Stall => {
                 self.is_stalled = true;
                 Step::Wait

@@ -140,7 +140,7 @@ impl Desk<'_> {
             return Verdict::Wait;
         }
         self.recorder.add(Counter::ThrottledOps, 1);
-        self.received();
+        self.received(Lane::Read);
         response::empty(self.replies, xid, self.tree.last_zxid(), ErrorCode::ThrottledOp);
         self.replied(op, xid, bytes)
     }

@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::boot::Running;
-use super::config::Config;
+use super::config::{Clients, Config};
 use super::gather;
 use super::notify::{Notifier, Pulse};
 use crate::admin::four_letter::{self, Action, Whitelist};
@@ -64,6 +64,11 @@ impl Asked {
     }
 }
 
+/// Which four-letter words may be executed.
+pub(super) fn whitelist(clients: &Clients) -> Whitelist {
+    Whitelist::new(&clients.four_letter_whitelist, clients.read_only_mode)
+}
+
 /// See the module.
 pub struct Control<'a> {
     running: Running,
@@ -78,8 +83,7 @@ pub struct Control<'a> {
 impl<'a> Control<'a> {
     /// The control of a server that runs; `notifier` is told of it.
     pub fn new(running: Running, config: &'a Config, notifier: Notifier) -> Self {
-        let clients = &config.clients;
-        let whitelist = Whitelist::new(&clients.four_letter_whitelist, clients.read_only_mode);
+        let whitelist = whitelist(&config.clients);
         let next_purge = config.storage.purge_interval_ms.map(|_| running.shared.clock.now());
         let pulse = notifier.pulse(running.address);
         let trace_mask = TRACE_MASK_DEFAULT;

@@ -4,7 +4,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 
 use super::config::{self, Config};
-use super::ensemble;
+use super::{control, ensemble};
+use crate::admin::four_letter::Word;
 use crate::error::{ExitCode, Fatal};
 use crate::ids::Millis;
 use crate::log::snapshot::Compression;
@@ -13,7 +14,7 @@ use crate::request::prepare::PrepareConfig;
 use crate::request::session::TimeoutRange;
 use crate::request::throttle::CrowdConfig;
 use crate::stage::pin::{self, Placement};
-use crate::stage::shared::{LargeRequests, OpenFiles, Settings};
+use crate::stage::shared::{LargeRequests, OpenFiles, Settings, WordOperand};
 use crate::stage::snapshot::SnapshotOptions;
 use crate::tree::TreeOptions;
 
@@ -35,6 +36,7 @@ pub(super) fn settings(config: &Config, open_files: OpenFiles) -> Result<Setting
         open_files,
         outstanding_max: clients.outstanding_max as usize,
         sessionless_ms: i64::from(clients.sessionless_timeout_ms),
+        word_operand: word_operand(clients),
         access: access(config)?,
         local_sessions: sessions.local,
         local_sessions_upgrade: sessions.local_upgrading,
@@ -51,6 +53,14 @@ pub(super) fn settings(config: &Config, open_files: OpenFiles) -> Result<Setting
             bytes_max: clients.large_requests_bytes_max as usize,
         }),
     })
+}
+
+fn word_operand(clients: &config::Clients) -> WordOperand {
+    if control::whitelist(clients).allows(Word::Stmk) {
+        WordOperand::Awaited
+    } else {
+        WordOperand::Ignored
+    }
 }
 
 fn crowd(clients: &config::Clients) -> Option<CrowdConfig> {

@@ -40,6 +40,8 @@ pub struct Settings {
     pub outstanding_max: usize,
     /// How long a connection may stay without a session.
     pub sessionless_ms: i64,
+    /// Whether `stmk` waits for its operand.
+    pub word_operand: WordOperand,
     /// Who may do what.
     pub access: AccessConfig,
     /// Whether new sessions are this server's alone, in an ensemble.
@@ -78,6 +80,15 @@ pub struct OpenFiles {
 impl OpenFiles {
     /// No limit.
     pub const UNLIMITED: Self = Self { limit: usize::MAX, connections_max: usize::MAX };
+}
+
+/// What follows a four-letter word and belongs to it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum WordOperand {
+    /// The word is executed, and needs it.
+    Awaited,
+    /// The word is refused (`4lw.commands.whitelist`), whatever follows.
+    Ignored,
 }
 
 /// How much of large requests may be on its way.

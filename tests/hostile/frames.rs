@@ -19,6 +19,7 @@ pub const CASES: &[Case<Context>] = &[
     ("requests behind the handshake are served", eager_client),
     ("TLS, HTTP and noise are closed", other_protocols),
     ("a silent connection is closed in time", silent_connection),
+    ("a word that is cut off is closed in time", cut_words),
     ("pieces of a request do not keep a session alive", pieces),
     ("unknown opcodes end the connection, not the session", unknown_opcodes),
     ("a thousand noisy connections log little", bounded_log),
@@ -156,6 +157,23 @@ fn silent_connection(context: &mut Context) {
         connection.stream.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
         must_close(connection, "silence");
     }
+}
+
+fn cut_words(context: &mut Context) {
+    let silent = [b"ru".as_slice(), b"stmk", b"stmk\0\0\0\0\0\0\0"];
+    let mut connections = silent.map(|bytes| {
+        let mut connection = Connection::open(context.server.address).unwrap();
+        connection.stream.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+        connection.send(bytes).unwrap();
+        connection
+    });
+    for (connection, bytes) in connections.iter_mut().zip(silent) {
+        must_close(connection, &format!("{} and silence", bytes.escape_ascii()));
+    }
+    let unlisted = context.another(|spec| spec.config("4lw.commands.whitelist=ruok"));
+    let text = unlisted.word("stmk").expect("an answer without the eight bytes");
+    assert_eq!(text, "stmk is not executed because it is not in the whitelist.\n");
+    assert_eq!(unlisted.word("ruok").unwrap(), "imok");
 }
 
 /// One client sends whole pings, byte by byte; the other a request that never ends.

@@ -9,6 +9,7 @@ use crate::request::session;
 use crate::stage::control::WordAsk;
 use crate::stage::message::{Ask, ConnectAsk, Origin};
 use crate::stage::service::Service;
+use crate::stage::shared::WordOperand;
 use crate::tree::Tree;
 use crate::wire::client::{ConnectRequest, ConnectResponse};
 use crate::wire::word::{FirstBytes, Word};
@@ -39,8 +40,11 @@ impl Shard {
             }
             FirstBytes::Word(word) => {
                 let operand = input[4..].first_chunk().map(|bytes| i64::from_be_bytes(*bytes));
-                if word.operand_bytes() > 0 && operand.is_none() {
-                    return Step::Wait;
+                // COMPAT: refused without a look at it (`NIOServerCnxn.checkFourLetterWord`); Java
+                // closes where it has not come with the word.
+                let is_awaited = self.parts.shared.settings.word_operand == WordOperand::Awaited;
+                if word.operand_bytes() > 0 && is_awaited && operand.is_none() {
+                    return Step::Wait; // as long as a connection may be without a session
                 }
                 self.on_word(id, word, operand)
             }

@@ -42,12 +42,12 @@ impl DigestAlgorithm {
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match &*name.to_ascii_uppercase() {
             "SHA1" | "SHA-1" | "SHA" => Self::Sha1,
-            "SHA-224" => Self::Sha224,
-            "SHA-256" => Self::Sha256,
-            "SHA-384" => Self::Sha384,
-            "SHA-512" => Self::Sha512,
-            "SHA-512/224" => Self::Sha512_224,
-            "SHA-512/256" => Self::Sha512_256,
+            "SHA-224" | "SHA224" => Self::Sha224,
+            "SHA-256" | "SHA256" => Self::Sha256,
+            "SHA-384" | "SHA384" => Self::Sha384,
+            "SHA-512" | "SHA512" => Self::Sha512,
+            "SHA-512/224" | "SHA512/224" => Self::Sha512_224,
+            "SHA-512/256" | "SHA512/256" => Self::Sha512_256,
             "SHA3-224" => Self::Sha3_224,
             "SHA3-256" => Self::Sha3_256,
             "SHA3-384" => Self::Sha3_384,

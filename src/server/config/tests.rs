@@ -271,9 +271,36 @@ fn local_sessions_are_in_force() {
 #[test]
 fn a_property_that_is_refused() {
     let name = "zookeeper.DigestAuthenticationProvider.digestAlg";
-    for algorithm in ["MD5", "SHA257", ""] {
+    for algorithm in ["MD5", "SHA257", "SHA_256", ""] {
         let error = Config::load(None, &owned(&[(name, algorithm)])).unwrap_err().to_string();
         assert!(error.starts_with(&format!("-D{name}: ")), "{error}");
+        assert!(error.contains("SHA-256 or SHA256 or"), "what is allowed: {error}");
+    }
+}
+
+/// The names of `MessageDigest.getInstance`, Java 17.
+#[test]
+fn hashes_have_the_names_that_java_knows() {
+    use crate::request::access::DigestAlgorithm as Hash;
+    let cases: [(&str, Hash); 11] = [
+        ("SHA SHA1 SHA-1 sha", Hash::Sha1),
+        ("SHA-224 SHA224 sha224", Hash::Sha224),
+        ("SHA-256 SHA256 Sha256", Hash::Sha256),
+        ("SHA-384 SHA384", Hash::Sha384),
+        ("SHA-512 SHA512", Hash::Sha512),
+        ("SHA-512/224 SHA512/224", Hash::Sha512_224),
+        ("SHA-512/256 SHA512/256", Hash::Sha512_256),
+        ("SHA3-224 sha3-224", Hash::Sha3_224),
+        ("SHA3-256", Hash::Sha3_256),
+        ("SHA3-384", Hash::Sha3_384),
+        ("SHA3-512", Hash::Sha3_512),
+    ];
+    for (names, hash) in cases {
+        for name in names.split(' ') {
+            let property = ("zookeeper.DigestAuthenticationProvider.digestAlg", name);
+            let loaded = Config::load(None, &owned(&[property]));
+            assert_eq!(loaded.expect(name).0.auth.digest_algorithm, hash, "{name}");
+        }
     }
 }
 

@@ -15,16 +15,23 @@ const ANY_LONG: Kind = Whole(i64::MIN, i64::MAX);
 const PORT: Kind = Whole(0, 65_535);
 const RATIO: Kind = Real(0.0, 1.0);
 const YES_NO: Kind = OneOf(&["yes", "no"]);
+/// COMPAT: as Java 17 spells them; earlier ones know fewer.
 const HASH: Kind = OneOfAnyCase(&[
     "SHA1",
     "SHA-1",
     "SHA",
     "SHA-224",
+    "SHA224",
     "SHA-256",
+    "SHA256",
     "SHA-384",
+    "SHA384",
     "SHA-512",
+    "SHA512",
     "SHA-512/224",
+    "SHA512/224",
     "SHA-512/256",
+    "SHA512/256",
     "SHA3-224",
     "SHA3-256",
     "SHA3-384",

@@ -147,8 +147,8 @@ pub struct Conf {
     pub data_log_dir: String,
     /// `tickTime`
     pub tick_time_ms: u32,
-    /// `maxClientCnxns`, 0 for no limit.
-    pub connections_per_address_max: u32,
+    /// `maxClientCnxns` as written.
+    pub connections_per_address_max: i32,
     /// `minSessionTimeout`
     pub session_timeout_ms_min: u32,
     /// `maxSessionTimeout`

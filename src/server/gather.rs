@@ -133,7 +133,7 @@ fn conf(running: &Running, config: &Config) -> Conf {
         data_dir: absolute(&running.directories.0),
         data_log_dir: absolute(&running.directories.1),
         tick_time_ms: sessions.tick_time_ms,
-        connections_per_address_max: clients.connections_per_address_max.unwrap_or(0),
+        connections_per_address_max: clients.connections_per_address_max,
         session_timeout_ms_min: sessions.timeout_ms_min,
         session_timeout_ms_max: sessions.timeout_ms_max,
         listen_backlog: clients.listen_backlog,

@@ -31,7 +31,8 @@ pub(super) fn settings(config: &Config, open_files: OpenFiles) -> Result<Setting
             max_ms: saturated(sessions.timeout_ms_max),
         },
         tick_time_ms: saturated(sessions.tick_time_ms),
-        connections_per_address_max: clients.connections_per_address_max.unwrap_or(0) as usize,
+        connections_per_address_max: usize::try_from(clients.connections_per_address_max)
+            .unwrap_or(0),
         connections_max: clients.connections_max.unwrap_or(0) as usize,
         open_files,
         outstanding_max: clients.outstanding_max as usize,

@@ -58,6 +58,9 @@ fn served(address: std::net::SocketAddr, tries: usize) -> usize {
 }
 
 fn max_client_connections(context: &mut Context) {
+    let unlimited = context.another(|spec| spec.config("maxClientCnxns=-1"));
+    let conf = unlimited.word("conf").unwrap();
+    assert!(conf.contains("\nmaxClientCnxns=-1\n"), "{conf}");
     let server = context.another(|spec| spec.config("maxClientCnxns=5"));
     // the connections that asked `srvr` may not have gone yet
     assert!(wait_for(Duration::from_secs(5), || served(server.address, 8) == 5));

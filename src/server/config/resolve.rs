@@ -59,7 +59,7 @@ pub(super) fn clients(values: &Values) -> Result<Clients, ConfigError> {
         address: listen_address(values, "client")?,
         secure_address: listen_address(values, "secureClient")?,
         listen_backlog: values.whole("clientPortListenBacklog"),
-        connections_per_address_max: values.limit("maxClientCnxns"),
+        connections_per_address_max: values.whole("maxClientCnxns"),
         connections_max: values.limit("maxCnxns"),
         sessionless_timeout_ms: values.whole("nio.sessionlessCnxnTimeout"),
         tcp_keep_alive: values.flag("clientTcpKeepAlive"),

@@ -41,8 +41,9 @@ pub struct Clients {
     pub secure_address: Option<ListenAddress>,
     /// `clientPortListenBacklog` as written; -1 leaves it to the server.
     pub listen_backlog: i32,
-    /// `maxClientCnxns`: connections for each client address; `None` does not limit them.
-    pub connections_per_address_max: Option<u32>,
+    /// `maxClientCnxns` as written: connections for each client address; 0 or less does not limit
+    /// them.
+    pub connections_per_address_max: i32,
     /// `maxCnxns`: connections of the whole server; `None` does not limit them.
     pub connections_max: Option<u32>,
     /// `nio.sessionlessCnxnTimeout`: how long a connection may live without a session.

@@ -76,7 +76,7 @@ fn the_five_lines() {
     assert_eq!((sessions.tick_time_ms, sessions.timeouts_written_ms), (2000, (-1, -1)));
     assert_eq!((sessions.timeout_ms_min, sessions.timeout_ms_max), (4000, 40_000));
     assert_eq!((config.ensemble.init_limit_ticks, config.ensemble.sync_limit_ticks), (5, 2));
-    assert_eq!(config.clients.connections_per_address_max, Some(60));
+    assert_eq!(config.clients.connections_per_address_max, 60);
     assert_eq!(config.clients.connections_max, None);
     assert_eq!(config.storage.purge_interval_ms, None);
     assert!(config.is_standalone() && config.storage.force_sync && !config.tree.skip_acl);
@@ -96,7 +96,7 @@ fn values_reach_their_setting() {
     let (config, warnings) = site.load(&text, &[]);
     assert_eq!(loud(&warnings), [""; 0]);
     assert_eq!(config.clients.address.as_ref().unwrap().to_string(), "10.0.0.1:2181");
-    assert_eq!(config.clients.connections_per_address_max, None);
+    assert_eq!(config.clients.connections_per_address_max, 0);
     assert_eq!((config.clients.frame_bytes_max, config.clients.frame_bytes_extra), {
         (0x20_0000, 0x20_0000)
     });

@@ -77,6 +77,21 @@ pub enum Finding {
         /// The file.
         file: PathBuf,
     },
+    /// Records had a zxid that was not above the one before. COMPAT: a Java server logs a request
+    /// it cannot decode with the zxid of the txn before, and goes on over the like
+    /// (`FileTxnSnapLog.fastForwardFromEdits`). Of one zxid the first record is history.
+    Repeated {
+        /// How many.
+        records: u64,
+        /// The file of the first of them.
+        file: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// Its zxid.
+        zxid: Zxid,
+        /// The last txn before it.
+        after: Zxid,
+    },
     /// Txns are missing, and the operator wished to go on.
     Gap {
         /// The file in which the log goes on.
@@ -106,6 +121,12 @@ impl fmt::Display for Finding {
             Self::RemovedEmpty { file } => {
                 write!(f, "{} held no record and was deleted", file.display())
             }
+            Self::Repeated { records, file, offset, zxid, after } => write!(
+                f,
+                "{records} records repeat zxids that came before and were passed over, the first at \
+                 offset {offset} of {} (zxid {zxid} behind {after})",
+                file.display()
+            ),
             Self::Gap { file, after, found } => write!(
                 f,
                 "the txns between zxid {after} and {found} (in {}) are missing; going on because \
@@ -247,7 +268,9 @@ impl Replay {
             self.options.stop.check()?;
             match file.step()? {
                 Step::Record(zxid, _) if zxid <= self.options.after => self.done.older += 1,
-                Step::Record(zxid, _) if zxid <= self.done.last => self.done.duplicates += 1,
+                Step::Record(zxid, _) if zxid <= self.done.last => {
+                    self.on_repeated(file, offset, zxid);
+                }
                 Step::Record(zxid, data) => {
                     self.check_gap(file, offset, zxid)?;
                     visit(zxid, file.data(data)).map_err(|why| {
@@ -280,6 +303,26 @@ impl Replay {
                 }
             }
         }
+    }
+
+    /// One finding for all of them, however many there are.
+    fn on_repeated(&mut self, file: &LogFile<impl Source>, offset: u64, zxid: Zxid) {
+        let Replayed { last, duplicates, findings, .. } = &mut self.done;
+        *duplicates += 1;
+        let mut known = findings.iter_mut().rev();
+        let known = known.find_map(|finding| match finding {
+            Finding::Repeated { records, .. } => Some(records),
+            Finding::CutTorn { .. }
+            | Finding::CutDamaged { .. }
+            | Finding::RemovedEmpty { .. }
+            | Finding::Gap { .. } => None,
+        });
+        if let Some(records) = known {
+            *records = *duplicates;
+            return;
+        }
+        let (file, after, records) = (file.path().to_path_buf(), *last, *duplicates);
+        findings.push(Finding::Repeated { records, file, offset, zxid, after });
     }
 
     fn check_gap(
@@ -323,7 +366,7 @@ fn repair(findings: &[Finding]) -> Result<(), Error> {
                 cut(file, *offset)?;
             }
             Finding::RemovedEmpty { file } => names::remove(file)?,
-            Finding::Gap { .. } => {}
+            Finding::Repeated { .. } | Finding::Gap { .. } => {}
         }
     }
     Ok(())

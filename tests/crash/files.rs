@@ -121,6 +121,12 @@ fn records_seen_before_are_passed_over() {
     assert_eq!(visited, [3, 4, 5, 6]);
     let replayed = result.unwrap();
     assert_eq!((replayed.older, replayed.duplicates, replayed.files), (2, 2, 2));
+    let [finding] = &replayed.findings[..] else { panic!("one line: {:?}", replayed.findings) };
+    let said = finding.to_string();
+    for part in ["2 records", "log.1", "zxid 0x3 behind 0x3", "passed over"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(disk.names(), ["log.1", "log.4"], "nothing is repaired");
 }
 
 #[test]

@@ -218,7 +218,8 @@ const VERBS: [(&str, Verb); 7] = [
 ];
 
 impl Verb {
-    fn from_word(word: &str) -> Option<Self> {
+    /// The one of this name.
+    pub fn from_word(word: &str) -> Option<Self> {
         VERBS.iter().find(|(name, _)| *name == word).map(|(_, verb)| *verb)
     }
 }

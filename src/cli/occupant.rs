@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
 
+use super::args::Verb;
+
 /// What our program is called, whatever folder it is in.
 const PROGRAM: &str = "zkserver";
 /// What a Java server is told by among its arguments.
@@ -68,8 +70,12 @@ impl Signs {
         links.any(|link| fs::read_link(link.path()).is_ok_and(|target| target == lock_file))
     }
 
+    /// Whether a server was started with these words. One of our own errands, such as `stop`, names
+    /// the configuration, too, and may have a number that a server had.
     fn configures(&self, words: &[&OsStr]) -> bool {
+        let mut verbs = words.iter().filter_map(|word| Verb::from_word(word.to_str()?));
         self.config_file.as_ref().is_some_and(|file| words.iter().any(|word| *word == file))
+            && verbs.all(|verb| verb == Verb::StartForeground)
     }
 }
 
@@ -118,7 +124,9 @@ mod tests {
     #[test]
     fn a_number_is_told_by_what_runs_under_it() {
         let java = ["-cp", "x", "org.apache.zookeeper.server.quorum.QuorumPeerMain", "zoo.cfg"];
-        let cases: [(&str, &[&str], bool); 5] = [
+        let cases: [(&str, &[&str], bool); 7] = [
+            ("zkserver", &["/c/zoo.cfg"], true),
+            ("zkserver", &["stop", "/c/zoo.cfg"], false),
             ("zkserver", &["start-foreground", "/c/zoo.cfg"], true),
             ("/usr/bin/zkserver", &["start-foreground", "/c/zoo.cfg"], true),
             ("zkserver", &["start-foreground", "/other/zoo.cfg"], false),

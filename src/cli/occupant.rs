@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
@@ -65,9 +66,13 @@ impl Signs {
     /// Whether the process has the lock file open: whoever cannot lock it ends at once.
     fn is_locked_by(&self, pid: Pid) -> bool {
         let Ok(lock_file) = fs::canonicalize(&self.lock_file) else { return false };
-        let files = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_pid()));
-        let mut links = files.into_iter().flatten().flatten();
-        links.any(|link| fs::read_link(link.path()).is_ok_and(|target| target == lock_file))
+        match fs::read_dir(format!("/proc/{}/fd", pid.as_raw_pid())) {
+            Ok(files) => {
+                let mut links = files.flatten();
+                links.any(|link| fs::read_link(link.path()).is_ok_and(|target| target == lock_file))
+            }
+            Err(_) => is_locked(&lock_file, pid),
+        }
     }
 
     /// Whether a server was started with these words. One of our own errands, such as `stop`, names
@@ -77,6 +82,19 @@ impl Signs {
         self.config_file.as_ref().is_some_and(|file| words.iter().any(|word| *word == file))
             && verbs.all(|verb| verb == Verb::StartForeground)
     }
+}
+
+/// Whether the kernel lists such a lock. Another user's open files are hidden, its locks are not.
+fn is_locked(file: &Path, pid: Pid) -> bool {
+    let Ok(inode) = fs::metadata(file).map(|about| about.ino().to_string()) else { return false };
+    let pid = pid.as_raw_pid().to_string();
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    // 1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF
+    locks.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        matches!(words[..], [_, "FLOCK", _, _, holder, place, ..]
+            if holder == pid && place.rsplit(':').next() == Some(&inode))
+    })
 }
 
 /// The number a file holds; `None` if there is no such file, or it holds none.
@@ -162,6 +180,12 @@ mod tests {
         assert_eq!(signs.holder(), None, "the number is of an earlier run");
         let held = fs::File::open(&lock_file).unwrap();
         assert_eq!(signs.holder().map(Pid::as_raw_pid), i32::try_from(own).ok());
+        let pid = Pid::from_raw(i32::try_from(own).unwrap()).unwrap();
+        assert!(!is_locked(&lock_file, pid), "open is not locked");
+        held.try_lock().unwrap();
+        assert!(is_locked(&lock_file, pid));
+        held.unlock().unwrap();
+        assert!(!is_locked(&lock_file, pid));
         drop(held);
         fs::write(&lock_file, "none").unwrap();
         assert_eq!(read_pid(&lock_file), None);

@@ -135,6 +135,13 @@ pub const DURABLE_PATIENCE_US_MAX: u64 = 500;
 /// far apart, cost 2 % of a core so.
 pub const NEXT_PATIENCE_US_MAX: u64 = 200;
 
+/// Whoever takes the core for so long when the zab thread gives way is not one of the server's own
+/// threads, which have little to do for the few proposals that it stays awake for.
+pub const GIVEN_WAY_US_MAX: u64 = 1000;
+
+/// How long it does not stay awake then: another program wants the core.
+pub const CROWDED_MS: u64 = 100;
+
 /// Proposals in flight above which it sleeps all the same: many share one wake-up, and need the
 /// core.
 pub const PATIENT_PROPOSALS_MAX: usize = 8;

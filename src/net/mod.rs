@@ -22,6 +22,7 @@ mod connect;
 mod connection;
 mod error;
 mod listener;
+mod patience;
 mod reactor;
 mod ring;
 mod sleep;

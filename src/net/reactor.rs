@@ -15,6 +15,7 @@ use slab::Slab;
 use super::buffer::Pool;
 use super::connection::{Connection, Life};
 use super::listener::Accepting;
+use super::patience::Patience;
 use super::ring::{Completion, Ring};
 use super::{
     Close, CloseReason, ConnectionId, Counters, Event, Features, Listener, ListenerId, NetError,
@@ -48,6 +49,7 @@ pub struct Reactor {
     pub(super) closing: VecDeque<(Duration, ConnectionId)>,
     /// Connections being made, and when to give each of them up.
     pub(super) dialing: Vec<(Duration, ConnectionId)>,
+    patience: Patience,
     /// Kept for its capacity.
     completions: Vec<Completion>,
     /// Rings know the thread that made them.
@@ -80,6 +82,7 @@ impl Reactor {
             notices: Vec::new(),
             closing: VecDeque::new(),
             dialing: Vec::new(),
+            patience: Patience::default(),
             completions: Vec::new(),
             not_send: PhantomData,
         })
@@ -280,16 +283,20 @@ impl Reactor {
 
     /// Stays awake for a while; whether it was worth it.
     fn linger(&mut self, patience: Duration, ready: &impl Fn() -> bool) -> Result<bool, NetError> {
-        if patience.is_zero() {
+        let mut now = self.clock.elapsed();
+        if patience.is_zero() || !self.patience.is_allowed(now) {
             return Ok(false);
         }
         self.ring.submit()?;
-        let end = self.clock.elapsed() + patience;
+        let end = now + patience;
+        let mut goes_on = true;
         while !ready() && !self.ring.has_news() {
-            if self.clock.elapsed() >= end {
+            if now >= end || !goes_on {
                 return Ok(false);
             }
             std::thread::yield_now();
+            let before = mem::replace(&mut now, self.clock.elapsed());
+            goes_on = self.patience.came_back(before, now);
         }
         Ok(true)
     }

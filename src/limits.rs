@@ -117,6 +117,20 @@ const _: () = assert!(PROPOSALS_RESERVED < PROPOSALS_IN_FLIGHT_MAX, "clients hav
 /// Appends and rolls that may wait for the log thread: every proposal, and a few rolls.
 pub const LOG_QUEUE_MAX: usize = PROPOSALS_IN_FLIGHT_MAX + 64;
 
+/// A flush that takes longer is slow; a disk that is free, and a log thread that gets the core, are
+/// ten times as fast.
+pub const FLUSH_SLOW_US: u64 = 2000;
+
+/// A slow flush counts as much as so many others: of a good disk's fewer are slow.
+pub const SLOW_FLUSH_WEIGHT: u32 = 8;
+
+/// What slow flushes may come to before the log thread lets nobody go first any more: two at once,
+/// or one in eight for a while.
+pub const SLOW_FLUSHES_MAX: u32 = 16;
+
+/// For how long, at first and at most.
+pub const COURTESY_PAUSE_MS: (u64, u64) = (1000, 64_000);
+
 /// Bytes of records that share a flush, but for the last.
 pub const LOG_BATCH_BYTES_MAX: usize = 4 << 20;
 

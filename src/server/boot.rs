@@ -115,7 +115,7 @@ pub fn boot(config: &Config, bell: &Arc<ParkBell>, stop: &StopFlag) -> Result<Ru
     let address = listeners[0].local_addr();
     let mut parts = Wiring::new(&shared, &placement, listeners, bell, config)?;
     let snapshots = start_snapshots(&shared, snapshot_options.clone())?;
-    parts.start_log(&shared, writer, config, &directory, placement.log)?;
+    parts.start_log(&shared, writer, config, &directory, &placement)?;
     let directories = (directory.snap_dir().into(), directory.log_dir().into());
     let member = place.map(|place| {
         let storage = Storage {
@@ -404,8 +404,9 @@ impl Wiring {
         writer: Writer,
         config: &Config,
         directory: &Directory,
-        core: Option<usize>,
+        placement: &Placement,
     ) -> Result<(), Fatal> {
+        let core = placement.log;
         let bell = Arc::new(ParkBell::default());
         let (asks, asked) = bounded(LOG_QUEUE_MAX, Arc::clone(&bell) as Arc<dyn Bell>);
         let zab = self.zab.as_ref().expect("the zab thread is started last").waker.clone();
@@ -418,6 +419,7 @@ impl Wiring {
             writer,
             log_dir: directory.log_dir().into(),
             snap_dir: directory.snap_dir().into(),
+            shares_core: placement.shares_core(),
             flush_warning_ms: config.storage.flush_warning_ms,
         };
         let stage = LogStage::new(parts);

@@ -5,12 +5,14 @@
 //! (`groundwork`).
 //! INVARIANT: `durable` is raised only after a flush that covers it has returned.
 
+mod courtesy;
 mod groundwork;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use crate::error::{ExitCode, Fatal};
 use crate::ids::Zxid;
@@ -21,6 +23,7 @@ use crate::net::Waker;
 use crate::stage::queue::{ParkBell, Receiver};
 use crate::stage::shared::Shared;
 use crate::zab::Proposal;
+use courtesy::Courtesy;
 use groundwork::Groundwork;
 
 /// From the zab thread.
@@ -64,6 +67,8 @@ pub struct Parts {
     pub log_dir: PathBuf,
     /// Where snapshots are, which a cut has to do with as well.
     pub snap_dir: PathBuf,
+    /// Those who feed it run on the core of this thread.
+    pub shares_core: bool,
     /// Flushes slower than this are worth a line.
     pub flush_warning_ms: u64,
 }
@@ -73,6 +78,7 @@ pub struct LogStage {
     parts: Parts,
     recorder: Recorder,
     groundwork: Groundwork,
+    courtesy: Courtesy,
 }
 
 impl LogStage {
@@ -80,7 +86,8 @@ impl LogStage {
     pub fn new(parts: Parts) -> Self {
         let recorder = parts.shared.metrics.recorder();
         let groundwork = Groundwork::start(parts.log_dir.clone(), parts.writer.is_forced());
-        Self { parts, recorder, groundwork }
+        let courtesy = Courtesy::new(parts.shares_core);
+        Self { parts, recorder, groundwork, courtesy }
     }
 
     /// Runs until told to stop, or until the disk fails, which ends the process.
@@ -174,7 +181,10 @@ impl LogStage {
         let report = self.parts.writer.flush()?;
         self.parts.durable.store(report.upto.0, Ordering::Release);
         self.parts.zab.wake();
-        let millis = (clock.micros() - start) / 1000;
+        let now = clock.micros();
+        let flush = Duration::from_micros(now - start);
+        self.courtesy.on_flush(Duration::from_micros(now), flush);
+        let millis = (now - start) / 1000;
         self.recorder.record(Basic::Fsynctime, millis);
         self.recorder.record(Basic::SyncProcessorBatchSize, report.records);
         if millis > self.parts.flush_warning_ms {

@@ -43,6 +43,11 @@ impl Placement {
         Self { shards: (0..shards).map(|shard| core(shard % spread)).collect(), zab, log }
     }
 
+    /// Whether the log thread has no other core than the zab thread and a shard.
+    pub fn shares_core(&self) -> bool {
+        self.log.is_some() && self.log == self.zab
+    }
+
     /// Nobody is pinned.
     pub fn unpinned(shards: usize) -> Self {
         Self { shards: vec![None; shards.clamp(1, SHARDS_MAX)], zab: None, log: None }
@@ -96,6 +101,7 @@ mod tests {
     fn few_cores_are_shared_and_many_are_not() {
         let place = |cores: usize| Placement::over(&(0..cores).collect::<Vec<_>>(), None);
         let one = Placement { shards: vec![Some(0)], zab: Some(0), log: Some(0) };
+        assert!(one.shares_core() && !place(4).shares_core() && !place(0).shares_core());
         assert_eq!(place(1), one);
         assert_eq!(place(2), one);
         let four = Placement { shards: vec![Some(0), Some(1)], zab: Some(2), log: Some(3) };

@@ -231,7 +231,7 @@ impl Disk {
             let (file, len) = match finding {
                 Finding::CutTorn { file, offset, .. } => (file, *offset),
                 Finding::RemovedEmpty { file } => (file, 0),
-                Finding::CutDamaged { .. } | Finding::Gap { .. } => {
+                Finding::CutDamaged { .. } | Finding::Repeated { .. } | Finding::Gap { .. } => {
                     panic!("recovery put up with what no crash leaves: {finding}")
                 }
             };

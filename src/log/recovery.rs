@@ -175,14 +175,11 @@ pub fn replay(
     options: &ReplayOptions,
     mut visit: impl FnMut(Zxid, &[u8]) -> Result<(), Refusal>,
 ) -> Result<Replayed, Error> {
-    let replay = read_all(names::list(log_dir, LOG)?, LogFile::open, options, &mut visit)?;
+    let done = read_all(names::list(log_dir, LOG)?, LogFile::open, options, &mut visit)?;
     options.stop.check()?; // now or not before all is repaired
-    repair(&replay.done.findings)?;
-    for (file, offset) in &replay.padded {
-        let _ = cut(file, *offset); // they do no harm while they are there
-    }
+    repair(&done.findings)?;
     names::flush_directory(log_dir)?;
-    Ok(replay.done)
+    Ok(done)
 }
 
 /// Visits, and touches nothing.
@@ -191,7 +188,7 @@ fn read_all<S: Source>(
     open: impl Fn(&Named) -> Result<LogFile<S>, Error>,
     options: &ReplayOptions,
     visit: &mut impl FnMut(Zxid, &[u8]) -> Result<(), Refusal>,
-) -> Result<Replay, Error> {
+) -> Result<Replayed, Error> {
     let open = |named: &Named| open(named).map(|file| file.heeding(&options.stop));
     let files = needed(files, options.after);
     let last_written = last_written(&files, open)?;
@@ -200,7 +197,7 @@ fn read_all<S: Source>(
         replay.is_last = Some(index) == last_written;
         replay.read(&mut open(named)?, visit)?;
     }
-    Ok(replay)
+    Ok(replay.done)
 }
 
 /// The files that hold records after `after`: the newest one that begins at or before it, and all
@@ -239,15 +236,12 @@ struct Replay {
     is_last: bool,
     /// The last file that broke off inside a record, and where.
     torn: Option<(PathBuf, u64)>,
-    /// Files with zeros behind their last record, and where those begin. A kill leaves as many as
-    /// the segment had, Java always does; nobody will write there any more.
-    padded: Vec<(PathBuf, u64)>,
 }
 
 impl Replay {
     fn new(options: ReplayOptions) -> Self {
         let done = Replayed { last: options.after, ..Replayed::default() };
-        Self { options, done, is_last: false, torn: None, padded: Vec::new() }
+        Self { options, done, is_last: false, torn: None }
     }
 
     fn read<S: Source>(
@@ -279,12 +273,7 @@ impl Replay {
                     self.done.last = zxid;
                     self.done.records += 1;
                 }
-                Step::End => {
-                    if offset < file.len() {
-                        self.padded.push((file.path().to_path_buf(), offset));
-                    }
-                    return file.flush();
-                }
+                Step::End => return file.flush(),
                 Step::Torn => {
                     let bytes = file.written() - offset;
                     let file = file.path().to_path_buf();

@@ -176,29 +176,6 @@ fn bytes_behind_a_hole_are_seen() {
     }
 }
 
-/// Whatever laid them down: a start begins a new log, so nobody will ever use them.
-#[test]
-fn zeros_behind_what_was_recovered_are_cut_off() {
-    let (first, second) = (Log::of(1..=3), Log::of(4..=5));
-    let disk = Disk::with("log.1", &with_padding(&first.bytes, 70_000));
-    disk.put("log.4", &with_padding(&second.bytes, 1));
-    assert_eq!(disk.clean_replay(), [1, 2, 3, 4, 5]);
-    assert!(fs::read(disk.file("log.1")).unwrap() == first.bytes);
-    assert!(fs::read(disk.file("log.4")).unwrap() == second.bytes);
-    assert_eq!(disk.clean_replay(), [1, 2, 3, 4, 5]);
-}
-
-/// Not before all of the logs have been found to be in order.
-#[test]
-fn zeros_stay_where_recovery_refuses() {
-    let padded = with_padding(&Log::of(1..=3).bytes, 70_000);
-    let disk = Disk::with("log.1", &padded);
-    disk.put("log.5", &Log::of(5..=6).bytes);
-    let (_, result) = disk.replay(&ReplayOptions::default());
-    assert!(matches!(result, Err(Error::Gap { .. })), "{result:?}");
-    assert!(fs::read(disk.file("log.1")).unwrap() == padded);
-}
-
 /// A flush of several pages may reach the disk in any order; what it covers was not acked, but
 /// nothing in the file says so. The operator, who knows that power was lost, decides.
 #[test]

@@ -3,13 +3,9 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 
-use ringkeeper::limits::SEGMENT_BYTES_FIRST;
-use ringkeeper::wire::code::OpCode;
-
 use crate::scene::{server, write_log, zkserver};
-use crate::support::client::read;
+use crate::support::Server;
 use crate::support::process::scratch;
-use crate::support::{Client, Server};
 
 /// Less than any of the paddings here, and more than a server takes without them.
 const MEMORY_MAX: u64 = 128 << 20;
@@ -57,23 +53,4 @@ fn zeros_behind_a_log_are_read_and_let_go_of() {
             log.write_all(&vec![0; 1 << 20]).unwrap();
         }
     });
-}
-
-/// A kill leaves the rest of the segment behind; the next start begins another.
-#[test]
-fn the_zeros_that_a_kill_leaves_go_with_the_next_start() {
-    let dir = scratch("padding", true);
-    let mut server = server(zkserver(), dir.path());
-    server.launch().unwrap();
-    let mut client = Client::connect(server.address).unwrap();
-    client.create("/kept", b"data", 0);
-    server.kill().unwrap();
-    let log = server.data.join("version-2/log.1");
-    let bytes = || fs::metadata(&log).unwrap().len();
-    assert_eq!(bytes(), SEGMENT_BYTES_FIRST);
-    server.launch().unwrap();
-    assert!(bytes() < 4096, "{}", bytes());
-    let mut client = client.reattach(server.address).unwrap();
-    client.must(&read(OpCode::Exists, "/kept", false));
-    server.stop().unwrap();
 }

@@ -130,11 +130,6 @@ impl<S: Source> LogFile<S> {
         self.offset as u64
     }
 
-    /// Zeros at the end included.
-    pub(super) fn len(&self) -> u64 {
-        self.source.len() as u64
-    }
-
     pub(super) fn data(&self, range: Range<usize>) -> &[u8] {
         &self.source[range]
     }

@@ -39,7 +39,7 @@ pub fn replay_bytes(
     options: &ReplayOptions,
     mut visit: impl FnMut(Zxid, &[u8]) -> Result<(), Refusal>,
 ) -> Result<Replayed, Error> {
-    Ok(read_all(named(logs), |it| Ok(open(logs, it)), options, &mut visit)?.done)
+    read_all(named(logs), |it| Ok(open(logs, it)), options, &mut visit)
 }
 
 /// What [`super::truncate`] would do to these logs behind a snapshot of `base`, the oldest first.

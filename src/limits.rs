@@ -166,7 +166,7 @@ pub const INTAKE_PER_TURN_MAX: usize = 512;
 /// Requests of one connection before others have their turn.
 pub const REQUESTS_PER_TURN_MAX: usize = 256;
 
-/// Identities one connection may have.
+/// Identities one connection may have; all of them together as many bytes as a frame.
 pub const IDENTITIES_MAX: usize = 64;
 
 /// One complaint about clients per shard in this time; the rest are counted.

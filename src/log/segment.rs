@@ -9,9 +9,10 @@
 //! the zeros are laid down. Elsewhere, and with `forceSync=no`, the same writes go through the page
 //! cache, and a flush asks for them with `fdatasync`. Zeros are laid down 4 KiB at a time there, so
 //! that the cache holds small pages: a folio of 1 MiB would be written whole.
-//! SAFETY of the mappings: no one writes to finished files or shortens them: other servers are kept
-//! out by the directory's lock. A page that the disk cannot give is asked for by
-//! `MADV_POPULATE_READ` before it is touched: an error, where touching it would be a SIGBUS.
+//! SAFETY of the mappings: other servers are kept out by the directory's lock, and nobody here
+//! shortens a file that may be mapped but [`Finished::cut`], which leaves all pages that a reader
+//! looks at once they were there. A page that the disk cannot give, or that is gone, is asked for
+//! by `MADV_POPULATE_READ` before it is touched: an error, where touching it would be a SIGBUS.
 
 #![expect(unsafe_code, reason = "memory-mapped files; see the head of this file")]
 
@@ -27,6 +28,7 @@ use rustix::fs::{IFlags, OFlags, ioctl_setflags};
 use super::error::{Action, Error};
 use super::names::{self, UNFINISHED};
 use super::patience;
+use super::record::HEAD_BYTES;
 use crate::limits::{SEGMENT_STAGING_BYTES, SEGMENT_STRETCH_BYTES};
 
 /// What is written at least, and to a multiple of which: what every disk can do directly.
@@ -335,13 +337,18 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// Cuts off the zeros behind the last record. They do no harm while they are there.
+    /// Cuts off the zeros behind the last record. They do no harm while they are there. Somebody
+    /// may be reading the file, and looks for one more record: where that look would be on a page
+    /// of its own, so many zeros stay.
     ///
     /// # Errors
     /// [`Error::Io`] if the system refuses.
     pub fn cut(self) -> Result<(), Error> {
         let Segment { file, path, flushed, .. } = self.segment;
-        file.set_len(flushed).map_err(Error::io(Action::Cut, &path))
+        let looked_at = flushed + HEAD_BYTES as u64;
+        let is_on_page = flushed.div_ceil(PAGE) == looked_at.div_ceil(PAGE);
+        let bytes = if is_on_page { flushed } else { looked_at };
+        file.set_len(bytes).map_err(Error::io(Action::Cut, &path))
     }
 }
 
@@ -357,7 +364,7 @@ impl Mapped {
         if file.metadata()?.len() == 0 {
             return Ok(Self { map: None });
         }
-        // SAFETY: no one writes to finished files or shortens them (head of this file).
+        // SAFETY: what of it is looked at stays (head of this file).
         let map = unsafe { MmapOptions::new().map(file) }?;
         map.advise(Advice::Sequential)?;
         Ok(Self { map: Some(map) })

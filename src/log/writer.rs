@@ -290,7 +290,7 @@ impl Writer {
             spare
         } else {
             self.asked = false; // what was asked for has not come, or is too small
-            prepare(&self.options.log_dir, needed.max(self.next_bytes()), self.options.force_sync)?
+            self.prepare(needed)?
         };
         let mut segment = Segment::open(prepared)?;
         segment
@@ -298,6 +298,20 @@ impl Writer {
             .map_err(|source| write_error(&segment, 0, first, source))?;
         self.sizes.files += 1;
         Ok(Current { segment, first, named: false })
+    }
+
+    /// As large as it would like, or as the disk has room for.
+    fn prepare(&self, needed: u64) -> Result<Prepared, Error> {
+        let WriterOptions { log_dir, force_sync, .. } = &self.options;
+        let mut bytes = needed.max(self.next_bytes());
+        loop {
+            match prepare(log_dir, bytes, *force_sync) {
+                Err(error) if error.is_full_disk() && bytes > needed => {
+                    bytes = needed.max(bytes / 2);
+                }
+                prepared => return prepared,
+            }
+        }
     }
 
     fn flush_segment(&mut self) -> Result<(), Error> {

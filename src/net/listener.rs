@@ -48,6 +48,14 @@ impl Listener {
         result.map_err(|error| NetError::Bind { address, error: error.into() })
     }
 
+    /// Whether [`Self::bind_group`] would find nobody else there now; nothing listens after it.
+    ///
+    /// # Errors
+    /// [`NetError::Bind`] as for [`Listener::bind`].
+    pub fn probe(address: SocketAddr) -> Result<(), NetError> {
+        Self::bind(address, 0, false).map(drop)
+    }
+
     /// `count` listeners that share one port. Fails if anyone else listens there already, which
     /// `SO_REUSEPORT` alone would let pass: two servers of one user would share their clients.
     ///

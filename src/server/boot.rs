@@ -82,10 +82,7 @@ pub fn boot(config: &Config, bell: &Arc<ParkBell>, stop: &StopFlag) -> Result<Ru
     let shards = placement.shards.len();
     let open_files = descriptors::open_files(config, shards);
     ensemble::announce(config);
-    let storage = &config.storage;
-    let directory =
-        Directory::open(&storage.data_dir, &storage.data_log_dir, storage.directories_autocreate)
-            .map_err(|error| Fatal::new(ExitCode::DataDirectory, error))?;
+    let directory = take_directory(config, stop)?;
     let seed = RandomState::new().hash_one(0);
     let options = recover_options(config, seed);
     let mut recovered = recover(&options, &directory, clock, stop)?;
@@ -150,6 +147,17 @@ pub fn boot(config: &Config, bell: &Arc<ParkBell>, stop: &StopFlag) -> Result<Ru
     })
 }
 
+/// Takes the data for this process, once its port is free: whoever listens there may be a server of
+/// the same data of Java's, which knows nothing of our lock, and no file may be touched then.
+fn take_directory(config: &Config, stop: &StopFlag) -> Result<Directory, Fatal> {
+    let storage = &config.storage;
+    let directory =
+        Directory::open(&storage.data_dir, &storage.data_log_dir, storage.directories_autocreate)
+            .map_err(|error| Fatal::new(ExitCode::DataDirectory, error))?;
+    patiently(config, stop, Listener::probe)?;
+    Ok(directory)
+}
+
 fn recover_options(config: &Config, seed: u64) -> RecoverOptions {
     let storage = &config.storage;
     RecoverOptions {
@@ -212,14 +220,17 @@ fn stopped(error: crate::log::Error) -> Fatal {
     Fatal::new(ExitCode::Normal, error)
 }
 
-fn listen(config: &Config, shards: usize, stop: &StopFlag) -> Result<Vec<Listener>, Fatal> {
+fn patiently<T>(
+    config: &Config,
+    stop: &StopFlag,
+    bind: impl Fn(SocketAddr) -> Result<T, NetError>,
+) -> Result<T, Fatal> {
     let address = settings::client_address(config)?;
-    let backlog = config.clients.listen_backlog;
     let mut tries = 0;
-    let listeners = loop {
+    loop {
         stop.check().map_err(stopped)?;
-        match Listener::bind_group(address, backlog, shards) {
-            Ok(listeners) => break listeners,
+        match bind(address) {
+            Ok(bound) => return Ok(bound),
             Err(error) if tries < BIND_TRIES && error.is_address_in_use() => {
                 tries += 1;
                 std::thread::park_timeout(BIND_PAUSE);
@@ -229,7 +240,14 @@ fn listen(config: &Config, shards: usize, stop: &StopFlag) -> Result<Vec<Listene
                 return Err(Fatal::new(ExitCode::Unexpected, text));
             }
         }
-    };
+    }
+}
+
+fn listen(config: &Config, shards: usize, stop: &StopFlag) -> Result<Vec<Listener>, Fatal> {
+    let address = settings::client_address(config)?;
+    let backlog = config.clients.listen_backlog;
+    let bind = |address| Listener::bind_group(address, backlog, shards);
+    let listeners = patiently(config, stop, bind)?;
     for listener in &listeners {
         listener
             .set_keep_alive(config.clients.tcp_keep_alive)

@@ -21,6 +21,7 @@ pub const CASES: &[Case<Context>] = &[
     ("a silent connection is closed in time", silent_connection),
     ("a word that is cut off is closed in time", cut_words),
     ("pieces of a request do not keep a session alive", pieces),
+    ("identities of a connection are bounded", many_identities),
     ("unknown opcodes end the connection, not the session", unknown_opcodes),
     ("a thousand noisy connections log little", bounded_log),
 ];
@@ -207,6 +208,22 @@ fn pieces(context: &mut Context) {
     assert!(is_alive);
     for _ in 0..turn / ping.len() {
         assert!(whole.frame().unwrap().is_some(), "whole requests keep a session alive");
+    }
+}
+
+/// A learner sends them with each request: its leader must take them.
+fn many_identities(context: &mut Context) {
+    if !context.is_ours() {
+        return; // a Java server takes any, and is closed by its leader
+    }
+    let mut client = Client::connect(context.server.address).unwrap();
+    client.digest(&format!("{}:x", "u".repeat(700_000)));
+    let second = format!("{}:x", "v".repeat(700_000));
+    let auth = Request::Auth { scheme: Some("digest".into()), auth: Some(second.as_bytes()) };
+    assert!(client.call(&auth).is_err(), "closed");
+    let mut client = Client::connect(context.server.address).unwrap();
+    for number in 0..60 {
+        client.digest(&format!("user{number}:x"));
     }
 }
 

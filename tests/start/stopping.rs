@@ -5,9 +5,9 @@ use std::net::TcpListener;
 
 use tempfile::TempDir;
 
-use crate::scene::{data_files, port, server, wait_for_words, write_log, zkserver};
+use crate::scene::{PATIENCE, data_files, port, server, wait_for_words, write_log, zkserver};
 use crate::support::process::scratch;
-use crate::support::{Server, ServerSpec};
+use crate::support::{Server, ServerSpec, wait_for};
 
 /// Replaying so many outlasts the way of a signal by far.
 const TXNS: i64 = 1_500_000;
@@ -70,8 +70,34 @@ fn it_stops_while_its_port_is_taken() {
     let mut server = server(zkserver(), dir.path());
     let _other = TcpListener::bind(server.address).unwrap();
     server.spawn().unwrap();
-    wait_for_words(&server, "threads");
+    wait_for_words(&server, "open files");
     let status = server.stop().unwrap();
     assert!(status.success(), "{status}:\n{}", server.log());
     assert!(server.log().contains("stopped before it served"), "{}", server.log());
+}
+
+/// Whoever has the port may be a server of the same data that does not know our lock, such as one
+/// of Java's: its log ends in the midst of a record while it writes.
+#[test]
+fn while_its_port_is_taken_it_touches_no_file() {
+    let dir = scratch("stop", true);
+    let mut server = server(zkserver(), dir.path());
+    server.launch().unwrap();
+    server.stop().unwrap();
+    let log = server.data.join("version-2/log.1");
+    write_log(&log, 3);
+    let torn = fs::read(&log).unwrap();
+    fs::write(&log, [&torn[..torn.len() - 5], &[0; 5000]].concat()).unwrap();
+    let before = data_files(&server);
+    let _other = TcpListener::bind(server.address).unwrap();
+    server.spawn().unwrap();
+    let mut exit = None;
+    let ended = wait_for(PATIENCE, || {
+        exit = server.exited();
+        exit.is_some()
+    });
+    assert!(ended, "{}", server.log_tail(20));
+    assert_eq!(exit.unwrap().code(), Some(1), "{}", server.log_tail(20));
+    assert!(server.log_tail(1).contains("cannot bind to client port"), "{}", server.log_tail(1));
+    assert!(data_files(&server) == before);
 }

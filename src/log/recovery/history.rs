@@ -133,4 +133,29 @@ mod tests {
         std::fs::remove_file(names::log_path(dir.path(), all[7])).unwrap();
         assert_eq!(read(dir.path(), first, last, usize::MAX), None, "a file is missing");
     }
+
+    /// A reader looks for one more record where the last one ends, be it at the end of a page.
+    #[test]
+    fn a_file_that_is_cut_under_its_reader_is_read_to_its_end() {
+        const HEADER_BYTES: usize = 16;
+        for end in 4096 - 13..=4096 + 1 {
+            let dir = tempfile::tempdir().unwrap();
+            let mut writer = writer(dir.path(), &[Zxid(1)]);
+            let first = record(Zxid(1)).len() + 13;
+            let mut last = record(Zxid(2));
+            last.resize(end - HEADER_BYTES - first - 13, 7);
+            writer.append(Zxid(2), &last).unwrap();
+            writer.flush().unwrap();
+            let named = needed(names::list(dir.path(), LOG).unwrap(), Zxid(1));
+            let mut file = LogFile::open(&named[0]).unwrap();
+            for _ in 1..=2 {
+                assert!(matches!(file.step().unwrap(), Step::Record(..)));
+            }
+            assert_eq!(file.offset(), end as u64);
+            writer.roll().unwrap(); // which cuts it
+            assert!(matches!(file.step().unwrap(), Step::End), "{end}");
+            let bytes = std::fs::metadata(&named[0].path).unwrap().len();
+            assert!((end..=end + 12).contains(&usize::try_from(bytes).unwrap()), "{bytes}");
+        }
+    }
 }

@@ -37,13 +37,15 @@ impl Instance {
         let data_dir = &config.storage.data_dir;
         let (pid_file, log_file) = (variables.pid_file(data_dir), variables.log_file(data_dir));
         let lock_file = config.lock_file();
+        let version_dirs =
+            [data_dir, &config.storage.data_log_dir].map(|dir| dir.join("version-2"));
         let file = start.file.as_deref().map(absolute).transpose()?;
         Ok(Self {
             warnings,
             properties: start.properties.clone(),
             pid_file,
             log_file,
-            signs: Signs { lock_file, config_file: file.clone() },
+            signs: Signs { lock_file, version_dirs, config_file: file.clone() },
             file,
             config,
         })

@@ -1,8 +1,10 @@
 //! Whose process a number is: numbers in pid files go stale, and are given out again.
 //!
 //! Reads `/proc` and nothing else. A server is told by the data directory whose lock it holds, or,
-//! while it starts or stops, by the configuration it was given. So another server of this machine
-//! is a stranger too, which matters after a reboot, when numbers come back in the same order.
+//! while it starts or stops, by the configuration it was given; a Java server, which locks nothing,
+//! by its configuration or the files of this data it has open. So another server of this machine is
+//! a stranger too, which matters after a reboot, when numbers come back in the same order. Of
+//! another user's process only the command line and the locks can be seen: they have to tell.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -16,8 +18,11 @@ use super::args::Verb;
 
 /// What our program is called, whatever folder it is in.
 const PROGRAM: &str = "zkserver";
-/// What a Java server is told by among its arguments.
-const JAVA_CLASSES: &str = "org.apache.zookeeper.server.";
+/// What a Java server runs; the words behind it are for the server.
+const JAVA_CLASSES: [&str; 2] = [
+    "org.apache.zookeeper.server.quorum.QuorumPeerMain",
+    "org.apache.zookeeper.server.ZooKeeperServerMain",
+];
 const STRANGER_CHARS_MAX: usize = 60;
 
 /// Who has a number.
@@ -36,6 +41,8 @@ pub enum Occupant {
 pub struct Signs {
     /// The lock of its data directory.
     pub lock_file: PathBuf,
+    /// Where its snapshots and logs are.
+    pub version_dirs: [PathBuf; 2],
     /// Its configuration, an absolute path.
     pub config_file: Option<PathBuf>,
 }
@@ -50,7 +57,8 @@ impl Signs {
         }
         let words: Vec<&OsStr> = line.split(|b| *b == 0).map(OsStr::from_bytes).collect();
         let is_ours = is_program(words[0]) && (self.is_locked_by(pid) || self.configures(&words));
-        if is_ours || is_java_server(&words) {
+        let is_java = || java_arguments(&words).is_some_and(|of| self.is_java_server(pid, of));
+        if is_ours || is_java() {
             return Occupant::Server(pid);
         }
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
@@ -66,13 +74,25 @@ impl Signs {
     /// Whether the process has the lock file open: whoever cannot lock it ends at once.
     fn is_locked_by(&self, pid: Pid) -> bool {
         let Ok(lock_file) = fs::canonicalize(&self.lock_file) else { return false };
-        match fs::read_dir(format!("/proc/{}/fd", pid.as_raw_pid())) {
-            Ok(files) => {
-                let mut links = files.flatten();
-                links.any(|link| fs::read_link(link.path()).is_ok_and(|target| target == lock_file))
-            }
-            Err(_) => is_locked(&lock_file, pid),
+        match open_files(pid) {
+            Some(mut files) => files.any(|file| file == lock_file),
+            None => is_locked(&lock_file, pid),
         }
+    }
+
+    /// Whether the Java server with these arguments has this configuration or data.
+    fn is_java_server(&self, pid: Pid, arguments: &[&OsStr]) -> bool {
+        let folder = PathBuf::from(format!("/proc/{}/cwd", pid.as_raw_pid()));
+        let names = |file: &PathBuf| {
+            let file = real(file);
+            arguments.iter().any(|word| real(&folder.join(word)) == file)
+        };
+        let dirs = || self.version_dirs.each_ref().map(|dir| real(dir));
+        let has_open = |dirs: [PathBuf; 2]| {
+            let mut files = open_files(pid).into_iter().flatten();
+            files.any(|file| dirs.iter().any(|dir| file.starts_with(dir)))
+        };
+        self.config_file.as_ref().is_some_and(names) || has_open(dirs())
     }
 
     /// Whether a server was started with these words. One of our own errands, such as `stop`, names
@@ -82,6 +102,17 @@ impl Signs {
         self.config_file.as_ref().is_some_and(|file| words.iter().any(|word| *word == file))
             && verbs.all(|verb| verb == Verb::StartForeground)
     }
+}
+
+/// What the process has open; `None` if that is hidden, as another user's files are.
+fn open_files(pid: Pid) -> Option<impl Iterator<Item = PathBuf>> {
+    let links = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_pid())).ok()?;
+    Some(links.flatten().filter_map(|link| fs::read_link(link.path()).ok()))
+}
+
+/// The path without links, or as it is if nothing is there.
+fn real(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
 /// Whether the kernel lists such a lock. Another user's open files are hidden, its locks are not.
@@ -112,9 +143,11 @@ fn is_program(word: &OsStr) -> bool {
     Path::new(word).file_name().is_some_and(|name| name == PROGRAM)
 }
 
-fn is_java_server(words: &[&OsStr]) -> bool {
-    let class = |word: &&OsStr| word.as_bytes().starts_with(JAVA_CLASSES.as_bytes());
-    Path::new(words[0]).file_name().is_some_and(|name| name == "java") && words.iter().any(class)
+/// What a Java server is given; `None` if the process is none.
+fn java_arguments<'a>(words: &'a [&'a OsStr]) -> Option<&'a [&'a OsStr]> {
+    let is_java = Path::new(words[0]).file_name().is_some_and(|name| name == "java");
+    let at = words.iter().position(|word| JAVA_CLASSES.iter().any(|class| word == class));
+    at.filter(|_| is_java).map(|at| &words[at + 1..])
 }
 
 #[cfg(test)]
@@ -126,13 +159,21 @@ mod tests {
     use super::*;
 
     fn signs() -> Signs {
-        Signs { lock_file: "/no/lock".into(), config_file: Some("/c/zoo.cfg".into()) }
+        Signs {
+            lock_file: "/no/lock".into(),
+            version_dirs: ["/no".into(), "/no".into()],
+            config_file: Some("/c/zoo.cfg".into()),
+        }
     }
 
-    /// A process with these words as its command line, which waits for its input to end.
-    fn with_words(name: &str, words: &[&str]) -> Child {
+    fn shell(name: &str, words: &[&str]) -> Command {
         let mut command = Command::new("/bin/sh");
         command.arg0(name).arg("-c").arg("echo runs; read line").args(words);
+        command
+    }
+
+    /// The shell as a process with its words by now, which waits for its input to end.
+    fn run(command: &mut Command) -> Child {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut said = [0; 4];
         child.stdout.as_mut().unwrap().read_exact(&mut said).expect("it has its words by now");
@@ -141,18 +182,27 @@ mod tests {
 
     #[test]
     fn a_number_is_told_by_what_runs_under_it() {
-        let java = ["-cp", "x", "org.apache.zookeeper.server.quorum.QuorumPeerMain", "zoo.cfg"];
-        let cases: [(&str, &[&str], bool); 7] = [
+        let java = ["-cp", "x", JAVA_CLASSES[0], "/c/zoo.cfg"];
+        let alone = [JAVA_CLASSES[1], "/c/zoo.cfg"];
+        let other = ["-Dx=/c/zoo.cfg", "/c/zoo.cfg", JAVA_CLASSES[0], "/other/zoo.cfg"];
+        let relative = [JAVA_CLASSES[0], "zoo.cfg"];
+        let errand = ["org.apache.zookeeper.server.PurgeTxnLog", "/c/zoo.cfg"];
+        let cases: [(&str, &[&str], bool); 12] = [
             ("zkserver", &["/c/zoo.cfg"], true),
             ("zkserver", &["stop", "/c/zoo.cfg"], false),
             ("zkserver", &["start-foreground", "/c/zoo.cfg"], true),
             ("/usr/bin/zkserver", &["start-foreground", "/c/zoo.cfg"], true),
             ("zkserver", &["start-foreground", "/other/zoo.cfg"], false),
             ("/usr/bin/java", &java, true),
+            ("java", &alone, true),
+            ("java", &other, false),
+            ("java", &relative, false),
+            ("java", &errand, false),
+            ("javac", &java, false),
             ("vi", &["/c/zoo.cfg"], false),
         ];
         for (name, words, is_server) in cases {
-            let mut child = with_words(name, words);
+            let mut child = run(&mut shell(name, words));
             let pid = Pid::from_child(&child);
             let occupant = signs().occupant(pid);
             drop(child.stdin.take());
@@ -169,11 +219,55 @@ mod tests {
         }
     }
 
+    /// What the signs say of a process while it runs.
+    fn is_server(signs: &Signs, command: &mut Command) -> bool {
+        let mut child = run(command);
+        let occupant = signs.occupant(Pid::from_child(&child));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        matches!(occupant, Occupant::Server(_))
+    }
+
+    #[test]
+    fn a_java_server_is_told_by_its_configuration_or_its_open_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let [ours, other] = ["ours", "other"].map(|name| dir.path().join(name));
+        for dir in [&ours, &other] {
+            fs::create_dir_all(dir.join("data/version-2")).unwrap();
+            fs::create_dir_all(dir.join("log/version-2")).unwrap();
+            fs::write(dir.join("zoo.cfg"), "").unwrap();
+        }
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&ours, &link).unwrap();
+        let signs = Signs {
+            lock_file: link.join("data/version-2/lock"),
+            version_dirs: ["data", "log"].map(|name| link.join(name).join("version-2")),
+            config_file: Some(link.join("zoo.cfg")),
+        };
+        let java = |file: &str| shell("java", &[JAVA_CLASSES[0], file]);
+
+        let by_path = |path: &Path| is_server(&signs, &mut java(path.to_str().unwrap()));
+        assert!(by_path(&ours.join("zoo.cfg")) && by_path(&link.join("zoo.cfg")));
+        assert!(!by_path(&other.join("zoo.cfg")));
+        let in_folder = |dir: &Path| is_server(&signs, java("zoo.cfg").current_dir(dir));
+        assert!(in_folder(&ours) && !in_folder(&other) && !in_folder(dir.path()));
+
+        let with_open = |name: &str, file: &Path| {
+            let open = fs::File::create(file).unwrap();
+            is_server(&signs, shell(name, &[JAVA_CLASSES[0], "zoo.cfg"]).stderr(open))
+        };
+        assert!(with_open("java", &ours.join("log/version-2/log.1")));
+        assert!(with_open("java", &ours.join("data/version-2/snapshot.1")));
+        assert!(!with_open("java", &ours.join("data/out")), "its log, not its data");
+        assert!(!with_open("java", &other.join("log/version-2/log.1")));
+        assert!(!with_open("vi", &ours.join("log/version-2/log.1")));
+    }
+
     #[test]
     fn whoever_holds_the_lock_is_found() {
         let dir = tempfile::tempdir().unwrap();
         let lock_file = dir.path().join("lock");
-        let signs = Signs { lock_file: lock_file.clone(), config_file: None };
+        let signs = Signs { lock_file: lock_file.clone(), config_file: None, ..signs() };
         assert_eq!(signs.holder(), None, "there is no file");
         let own = std::process::id();
         fs::write(&lock_file, own.to_string()).unwrap();

@@ -121,6 +121,36 @@ ours stop "$cfg"; check "another server's number is left alone" expect 0 STOPPED
 check "  and it serves" "$zkserver" status "$first_cfg"
 ours stop "$first_cfg"
 
+# A Java server of something else is a stranger, one of this data is not: what each is told by is all these have.
+class=org.apache.zookeeper.server.quorum.QuorumPeerMain
+mkfifo "$work/input"; exec 8<>"$work/input" # ends with this script
+# java_like CONFIG [FILE]: what looks like a Java server with this configuration, and with a file open; $java is its number.
+java_like() {
+  bash -c 'exec -a java /bin/sh -c "read line" x "$@"' x $class "$1" <"$work/input" 8>&- 2>>"${2:-/dev/null}" & java=$!; pids+=($java)
+  until_true 10 grep -qa "^java" "/proc/$java/cmdline"
+}
+config stranger
+mkdir -p "$work/stranger/version-2" "$work/elsewhere/version-2"
+for file in "" "$work/elsewhere/version-2/log.1"; do
+  java_like "$work/elsewhere/zoo.cfg" "$file"
+  echo -n "$java" >"$work/stranger/zookeeper_server.pid"
+  ours stop "$cfg"; check "another Java server's number is left alone" expect 0 STOPPED "process $java is another one now"
+  check "  and it lives" kill -0 "$java"
+  echo -n "$java" >"$work/stranger/zookeeper_server.pid"
+  ours start "$cfg"; check "  and start goes past it" expect 0 STARTED "process $java is another one now"
+  ours stop "$cfg"; check "  and stop stops ours" expect 0 STOPPED ''
+  kill "$java"
+done
+for told in "$cfg" "zoo.cfg $work/stranger/version-2/log.1"; do
+  # shellcheck disable=SC2086
+  java_like $told
+  echo -n "$java" >"$work/stranger/zookeeper_server.pid"
+  ours start "$cfg"; check "a Java server that is told by ${told##*/} counts as running" expect 1 "already running as process $java\." ''
+  ours stop "$cfg"; check "  and is stopped" expect 0 STOPPED ''
+  check "  and gone" is_gone "$java"
+done
+exec 8>&-
+
 # Why it did not start.
 config taken
 python3 -c "import socket; s = socket.create_server(('127.0.0.1', $port)); s.listen(); input()" < <(sleep 60) & holder=$!

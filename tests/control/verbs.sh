@@ -151,6 +151,33 @@ for told in "$cfg" "zoo.cfg $work/stranger/version-2/log.1"; do
 done
 exec 8>&-
 
+# A stop while a start is at work: in whatever order they get on, nothing runs on that was called stopped.
+config both
+runs_on=0
+for _ in {1..40}; do
+  "$zkserver" start "$cfg" >"$work/started" 2>&1 & starting=$!
+  ours stop "$cfg"
+  wait $starting
+  [[ $out == *STOPPED ]] && serves && runs_on=$((runs_on + 1))
+  "$zkserver" stop "$cfg" >/dev/null 2>&1 || {
+    lost=$(cat "$work/both/version-2/ringkeeper.lock"); pids+=("$lost")
+    kill "$lost"; until_true 10 is_gone "$lost"
+  }
+done
+check "a stop during a start stops its server" test $runs_on = 0
+# The same with a start that takes long to run its server: this script in its place.
+exec 9>"$work/both/zookeeper_server.pid"; flock 9
+"$zkserver" stop "$cfg" >"$work/out" 2>"$work/err" 9>&- & stopping=$!
+waits() { grep -q -- "-> FLOCK .*:$(stat -c %i "$work/both/zookeeper_server.pid") " /proc/locks; }
+check "a stop waits for a start at work" until_true 10 waits
+ours start "$cfg"; check "  another start does not" expect 1 'FAILED TO WRITE PID$' "another 'zkserver start' or 'stop' is at work on it"
+"$zkserver" start-foreground "$cfg" >"$work/started" 2>&1 9>&- & pid=$!; pids+=($pid)
+until_true 30 serves; echo -n $pid >&9
+check "  it stops the server whose number comes" until_true 30 is_gone $pid
+exec 9>&-; wait $stopping; code=$? out=$(cat "$work/out") err=$(cat "$work/err")
+check "  and says so" expect 0 STOPPED ''
+check "  and no pid file stays" test ! -e "$work/both/zookeeper_server.pid"
+
 # Why it did not start.
 config taken
 python3 -c "import socket; s = socket.create_server(('127.0.0.1', $port)); s.listen(); input()" < <(sleep 60) & holder=$!

@@ -5,6 +5,7 @@
 //! say when it serves. All waits are bounded.
 
 mod ready;
+mod reservation;
 mod stop;
 
 pub use stop::{restart, stop};
@@ -16,6 +17,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 
 use ready::{Awaited, Listener};
+use reservation::reserve;
 use rustix::process::Pid;
 
 use super::instance::Instance;
@@ -121,19 +123,6 @@ fn open_log(file: &Path) -> io::Result<File> {
 
 fn make_parent(file: &Path) -> io::Result<()> {
     file.parent().map_or(Ok(()), fs::create_dir_all)
-}
-
-/// Opens the pid file and keeps other calls of `start` out for as long as it is open.
-fn reserve(file: &Path) -> Result<File, Refusal> {
-    let failed = |why: String| Refusal::new("FAILED TO WRITE PID", why);
-    let opened = make_parent(file)
-        .and_then(|()| OpenOptions::new().create(true).truncate(false).write(true).open(file));
-    let open = opened.map_err(|error| failed(format!("{}: {error}", file.display())))?;
-    open.try_lock().map_err(|error| {
-        let file = file.display();
-        failed(format!("{file}: another 'zkserver start' is at work on it ({error})"))
-    })?;
-    Ok(open)
 }
 
 /// COMPAT: the number alone, without a line's end.
@@ -255,16 +244,5 @@ mod tests {
         fs::write(&log, "an old failure\nnew\nzkserver: why\n\n").unwrap();
         assert_eq!(last_words(&log, 15).as_deref(), Some("zkserver: why"));
         assert_eq!(last_words(&dir.path().join("none"), 0), None);
-    }
-
-    #[test]
-    fn one_start_at_a_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("sub/server.pid");
-        let first = reserve(&file).ok().expect("nobody else");
-        let Err(second) = reserve(&file) else { panic!("reserved twice") };
-        assert_eq!(second.word, "FAILED TO WRITE PID");
-        drop(first);
-        assert!(reserve(&file).is_ok());
     }
 }

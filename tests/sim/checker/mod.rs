@@ -6,9 +6,9 @@
 
 mod history;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use ringkeeper::ids::{Epoch, ServerId, SessionId, Xid, Zxid};
+use ringkeeper::ids::{Epoch, Round, ServerId, SessionId, Xid, Zxid};
 use ringkeeper::tree::Tree;
 use ringkeeper::wire::txn::{Record, Txn, TxnHeader};
 use ringkeeper::wire::{OpCode, Reader};
@@ -31,6 +31,8 @@ pub struct Checker {
     numbers: BTreeMap<SessionId, Xid>,
     /// The newest write that was acknowledged to a client.
     acknowledged: Zxid,
+    /// Who stood for election in which round, with which end of its log.
+    pub stands: BTreeSet<(usize, Round, Zxid)>,
 }
 
 impl Checker {
@@ -43,6 +45,7 @@ impl Checker {
             leaders: BTreeMap::new(),
             numbers: BTreeMap::new(),
             acknowledged: Zxid::ZERO,
+            stands: BTreeSet::new(),
         }
     }
 

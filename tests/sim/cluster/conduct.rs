@@ -67,7 +67,12 @@ impl Cluster {
     }
 
     /// A server stands for election with the end of its log, all of it durable and applied.
-    pub(super) fn check_vote(&self, node: usize, ballot: &Ballot) {
+    ///
+    /// COMPAT: a round's number may come twice, as with Java (`FastLeaderElection` goes back to the
+    /// leader's when it joins one). So a server may hear of itself with what it stood with before a
+    /// leader cut it, and take that up. Should it be elected for it, its term ends in discovery:
+    /// those who have more refuse it (`HistoryAhead`). What it never had it must not claim.
+    pub(super) fn check_vote(&mut self, node: usize, ballot: &Ballot) {
         let Ballot { state, vote, .. } = ballot;
         let it = &self.nodes[node];
         if *state != PeerState::Looking || vote.leader != it.id {
@@ -75,8 +80,13 @@ impl Cluster {
         }
         let durable = self.checker.histories.zxid(it.disk.durable());
         let applied = it.server.as_ref().map(|server| server.tree.last_zxid());
+        let is_its_own = it.disk.is_flushed() && (vote.zxid, Some(vote.zxid)) == (durable, applied);
+        let stand = (node, vote.round, vote.zxid);
+        if is_its_own {
+            self.checker.stands.insert(stand);
+        }
         assert!(
-            it.disk.is_flushed() && (vote.zxid, Some(vote.zxid)) == (durable, applied),
+            is_its_own || self.checker.stands.contains(&stand),
             "node {} votes for itself with {}; its disk has {durable}, its tree {applied:?}",
             node + 1,
             vote.zxid

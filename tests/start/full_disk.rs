@@ -3,10 +3,10 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use crate::scene::{PATIENCE, server, zkserver};
+use crate::scene::{exit_of, server, zkserver};
 use crate::support::client::create;
 use crate::support::process::scratch;
-use crate::support::{Client, ServerSpec, wait_for};
+use crate::support::{Client, ServerSpec};
 
 /// `/dev/full` stands in for the next snapshot's file: it takes no byte.
 #[test]
@@ -23,13 +23,7 @@ fn a_snapshot_that_finds_no_room_is_named() {
     for number in 0..8 {
         let _ = client.call(&create(&format!("/{number}"), &data, 0)); // it may have ended
     }
-    let mut exit = None;
-    let ended = wait_for(PATIENCE, || {
-        exit = server.exited();
-        exit.is_some()
-    });
-    assert!(ended, "{}", server.log_tail(20));
-    assert_eq!(exit.unwrap().code(), Some(10), "{}", server.log_tail(20));
+    assert_eq!(exit_of(&mut server).code(), Some(10), "{}", server.log_tail(20));
     let last = server.log_tail(1);
     let file = format!("cannot write to {}/unfinished.snapshot.", files.display());
     for part in [&*file, "No space left on device", "free space", "exit code 10"] {
@@ -64,7 +58,6 @@ fn a_disk_too_small_for_the_next_segment_is_used_to_its_end() {
     }
     let bytes = usize::try_from(written).unwrap() * data.len();
     assert!(bytes > DISK_BYTES * 2 / 3, "{bytes} bytes were taken:\n{}", server.log_tail(5));
-    let ended = wait_for(PATIENCE, || server.exited().is_some());
-    assert!(ended, "{}", server.log_tail(20));
+    assert_eq!(exit_of(&mut server).code(), Some(20), "{}", server.log_tail(20));
     assert!(server.log_tail(1).contains("No space left on device"), "{}", server.log_tail(1));
 }

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 
-use crate::scene::{server, write_log, zkserver};
+use crate::scene::with_log;
 use crate::support::Server;
 use crate::support::process::scratch;
 
@@ -21,11 +21,7 @@ fn memory_peak(server: &Server) -> u64 {
 /// into memory.
 fn starts_on(pad: impl FnOnce(&mut File)) {
     let dir = scratch("padding", true);
-    let mut server = server(zkserver(), dir.path());
-    server.launch().unwrap();
-    server.stop().unwrap();
-    let log = server.data.join("version-2/log.1");
-    write_log(&log, 3);
+    let (mut server, log) = with_log(dir.path(), 3);
     pad(&mut OpenOptions::new().write(true).open(&log).unwrap());
     server.launch().unwrap();
     let text = server.word("srvr").unwrap();

@@ -3,7 +3,8 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
@@ -47,6 +48,27 @@ pub(crate) fn server(spec: ServerSpec, dir: &Path) -> Server {
 pub(crate) fn wait_for_words(server: &Server, words: &str) {
     let said = wait_for(PATIENCE, || server.log().contains(words));
     assert!(said, "no {words:?} in:\n{}", server.log_tail(40));
+}
+
+/// Waits until it has ended by itself.
+pub(crate) fn exit_of(server: &mut Server) -> ExitStatus {
+    let mut exit = None;
+    let ended = wait_for(PATIENCE, || {
+        exit = server.exited();
+        exit.is_some()
+    });
+    assert!(ended, "it runs on:\n{}", server.log_tail(20));
+    exit.unwrap()
+}
+
+/// A server that was started and stopped, with the path of the log to be found by its next start.
+pub(crate) fn with_log(dir: &Path, last: i64) -> (Server, PathBuf) {
+    let mut server = server(zkserver(), dir);
+    server.launch().unwrap();
+    server.stop().unwrap();
+    let log = server.data.join("version-2/log.1");
+    write_log(&log, last);
+    (server, log)
 }
 
 /// The bytes of a log whose txns change nothing, from `1` to `last`.

@@ -5,9 +5,11 @@ use std::net::TcpListener;
 
 use tempfile::TempDir;
 
-use crate::scene::{PATIENCE, data_files, port, server, wait_for_words, write_log, zkserver};
+use crate::scene::{
+    data_files, exit_of, port, server, wait_for_words, with_log, write_log, zkserver,
+};
 use crate::support::process::scratch;
-use crate::support::{Server, ServerSpec, wait_for};
+use crate::support::{Server, ServerSpec};
 
 /// Replaying so many outlasts the way of a signal by far.
 const TXNS: i64 = 1_500_000;
@@ -81,23 +83,13 @@ fn it_stops_while_its_port_is_taken() {
 #[test]
 fn while_its_port_is_taken_it_touches_no_file() {
     let dir = scratch("stop", true);
-    let mut server = server(zkserver(), dir.path());
-    server.launch().unwrap();
-    server.stop().unwrap();
-    let log = server.data.join("version-2/log.1");
-    write_log(&log, 3);
+    let (mut server, log) = with_log(dir.path(), 3);
     let torn = fs::read(&log).unwrap();
     fs::write(&log, [&torn[..torn.len() - 5], &[0; 5000]].concat()).unwrap();
     let before = data_files(&server);
     let _other = TcpListener::bind(server.address).unwrap();
     server.spawn().unwrap();
-    let mut exit = None;
-    let ended = wait_for(PATIENCE, || {
-        exit = server.exited();
-        exit.is_some()
-    });
-    assert!(ended, "{}", server.log_tail(20));
-    assert_eq!(exit.unwrap().code(), Some(1), "{}", server.log_tail(20));
+    assert_eq!(exit_of(&mut server).code(), Some(1), "{}", server.log_tail(20));
     assert!(server.log_tail(1).contains("cannot bind to client port"), "{}", server.log_tail(1));
     assert!(data_files(&server) == before);
 }

@@ -44,7 +44,9 @@ const PREPARED_MAX: u32 = 1024;
 enum Way {
     /// Past the page cache; a write that has returned is durable.
     Direct,
-    /// Through the page cache.
+    /// Through the page cache; a flush waits for the disk.
+    Synced,
+    /// Through the page cache, and from there when the system likes: `forceSync=no`.
     Cached,
 }
 
@@ -148,7 +150,7 @@ fn create(dir: &Path, force_sync: bool) -> Result<(File, PathBuf, Way), Error> {
             }
             Err(error) if way == Way::Direct && is_not_taken(&error) => {
                 names::remove(&path)?; // some have created it all the same
-                way = Way::Cached;
+                way = Way::Synced;
             }
             Err(error) => return Err(Error::io(Action::Create, &path)(error)),
         }
@@ -180,7 +182,7 @@ impl Prepared {
     fn lay_first_page(&mut self, zeros: &[u8]) -> Result<(), Error> {
         match self.file.write_all_at(zeros, 0) {
             Err(error) if self.way == Way::Direct && is_not_taken(&error) => {
-                self.way = Way::Cached;
+                self.way = Way::Synced;
                 self.file = patience::open(|| options(self.way).open(&self.path))
                     .map_err(Error::io(Action::Create, &self.path))?;
                 self.file.write_all_at(zeros, 0)
@@ -200,7 +202,7 @@ impl Prepared {
                 self.file.write_all_at(&zeros[..bytes], at)?;
                 at += bytes as u64;
             }
-            if self.way == Way::Cached { self.file.sync_data() } else { Ok(()) }
+            if self.way == Way::Direct { Ok(()) } else { self.file.sync_data() }
         };
         lay().map_err(Error::io(Action::Create, &self.path))
     }
@@ -296,17 +298,17 @@ impl Segment {
         Ok(())
     }
 
-    /// Makes everything appended durable; with `force_sync` off it only leaves this process.
+    /// Makes everything appended durable; with `forceSync=no` it only leaves this process.
     ///
     /// After an error nothing is known of what the disk has: the segment must not be used again.
-    pub(super) fn flush(&mut self, force_sync: bool) -> io::Result<()> {
+    pub(super) fn flush(&mut self) -> io::Result<()> {
         if self.unflushed() == 0 {
             return Ok(());
         }
         if self.staged > 0 {
             self.write()?;
         }
-        if self.way == Way::Cached && force_sync {
+        if self.way == Way::Synced {
             self.file.sync_data()?;
         }
         self.flushed = self.used();
@@ -410,10 +412,13 @@ mod tests {
         (0..count).map(|at| u8::try_from((at * 7 + number) % 251 + 1).unwrap()).collect()
     }
 
-    fn file_of_whatever_was_flushed(force_sync: bool) {
+    fn file_of_whatever_was_flushed(way: Way) {
         let dir = tempfile::tempdir().unwrap();
         let whole = SIZES.iter().sum::<usize>() * 2;
-        let prepared = prepare(dir.path(), whole as u64, force_sync).unwrap();
+        let mut prepared = prepare(dir.path(), whole as u64, way == Way::Direct).unwrap();
+        if way == Way::Synced {
+            prepared.way = way;
+        }
         let mut segment = Segment::open(prepared).unwrap();
         let mut expected = Vec::new();
         for (number, size) in SIZES.repeat(2).into_iter().enumerate() {
@@ -422,7 +427,7 @@ mod tests {
             segment.append(&[first, rest]).unwrap();
             expected.extend(part);
             if number % 3 == 0 {
-                segment.flush(force_sync).unwrap();
+                segment.flush().unwrap();
                 assert_eq!((segment.used(), segment.unflushed()), (expected.len() as u64, 0));
                 let file = fs::read(segment.path()).unwrap();
                 assert_eq!(file.len() as u64, segment.bytes());
@@ -432,7 +437,7 @@ mod tests {
             }
         }
         assert!(!segment.fits(whole - expected.len() + PAGE_BYTES));
-        segment.flush(force_sync).unwrap();
+        segment.flush().unwrap();
         let path = segment.path().to_path_buf();
         segment.finish().cut().unwrap();
         assert!(fs::read(path).unwrap() == expected);
@@ -440,12 +445,13 @@ mod tests {
 
     #[test]
     fn a_file_holds_what_was_flushed_and_zeros_behind_it() {
-        file_of_whatever_was_flushed(true);
+        file_of_whatever_was_flushed(Way::Direct);
     }
 
     #[test]
     fn so_it_does_through_the_page_cache() {
-        file_of_whatever_was_flushed(false);
+        file_of_whatever_was_flushed(Way::Synced);
+        file_of_whatever_was_flushed(Way::Cached);
     }
 
     /// As where pages are no blocks, or the file system has no direct writes: here because these
@@ -458,7 +464,7 @@ mod tests {
         let zeros = staging(2 * PAGE).unwrap();
         let refused = prepared.file.write_all_at(&zeros[1..=PAGE_BYTES], 0).is_err();
         prepared.lay_first_page(&zeros[1..=PAGE_BYTES]).unwrap();
-        assert_eq!(prepared.way, if refused { Way::Cached } else { Way::Direct });
+        assert_eq!(prepared.way, if refused { Way::Synced } else { Way::Direct });
         assert_eq!(fs::read(&prepared.path).unwrap(), [0; PAGE_BYTES]);
     }
 }

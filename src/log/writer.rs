@@ -317,7 +317,7 @@ impl Writer {
     fn flush_segment(&mut self) -> Result<(), Error> {
         let Some(current) = &mut self.segment else { return Ok(()) };
         let (zxid, offset) = (Some(self.last), current.segment.used());
-        current.segment.flush(self.options.force_sync).map_err(|source| Error::Io {
+        current.segment.flush().map_err(|source| Error::Io {
             action: Action::Flush,
             file: current.segment.path().to_path_buf(),
             offset: Some(offset - current.segment.unflushed()),

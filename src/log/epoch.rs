@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::error::{Action, Error};
-use super::{names, patience};
+use super::{names, opening};
 use crate::ids::{Epoch, Zxid};
 
 const CURRENT: &str = "currentEpoch";
@@ -117,7 +117,7 @@ fn read_one(snap_dir: &Path, name: &str) -> Result<Option<Epoch>, Error> {
 fn write_one(snap_dir: &Path, name: &str, epoch: Epoch) -> Result<(), Error> {
     let file = snap_dir.join(name);
     let unfinished = snap_dir.join(format!("{name}.tmp"));
-    let output = patience::open(|| File::create(&unfinished));
+    let output = opening::open(|| File::create(&unfinished));
     let mut output = output.map_err(Error::io(Action::Create, &unfinished))?;
     output
         .write_all(epoch.0.to_string().as_bytes())

@@ -12,7 +12,7 @@ pub mod directory;
 pub mod epoch;
 mod error;
 mod names;
-mod patience;
+mod opening;
 pub mod record;
 pub mod recovery;
 pub mod segment;

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::error::{Action, Error};
-use super::patience;
+use super::opening;
 use crate::ids::Zxid;
 
 /// Begins the name of a log.
@@ -58,7 +58,7 @@ pub(super) fn list(dir: &Path, prefix: &str) -> Result<Vec<Named>, Error> {
 /// All names in `dir` that are text.
 pub(super) fn names(dir: &Path) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
-    for entry in patience::open(|| fs::read_dir(dir)).map_err(Error::io(Action::List, dir))? {
+    for entry in opening::open(|| fs::read_dir(dir)).map_err(Error::io(Action::List, dir))? {
         let entry = entry.map_err(Error::io(Action::List, dir))?;
         names.extend(entry.file_name().into_string());
     }
@@ -67,7 +67,7 @@ pub(super) fn names(dir: &Path) -> Result<Vec<String>, Error> {
 
 /// Makes creations, renames and deletions in `dir` durable, which Java leaves to chance.
 pub(super) fn flush_directory(dir: &Path) -> Result<(), Error> {
-    let opened = patience::open(|| File::open(dir));
+    let opened = opening::open(|| File::open(dir));
     opened.and_then(|dir| dir.sync_all()).map_err(Error::io(Action::Flush, dir))
 }
 

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Action, Damage, Error};
 use super::names::{self, LOG, Named};
-use super::patience;
+use super::opening;
 use super::record::FILE_HEADER;
 use super::stop::StopFlag;
 use crate::ids::Zxid;
@@ -366,7 +366,7 @@ fn cut(file: &Path, offset: u64) -> Result<(), Error> {
     if offset <= FILE_HEADER.len() as u64 {
         return names::remove(file);
     }
-    let log = patience::open(|| OpenOptions::new().write(true).open(file));
+    let log = opening::open(|| OpenOptions::new().write(true).open(file));
     let log = log.map_err(Error::io(Action::Cut, file))?;
     log.set_len(offset).map_err(Error::io(Action::Cut, file))?;
     log.sync_all().map_err(Error::io(Action::Flush, file))

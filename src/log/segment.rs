@@ -27,7 +27,7 @@ use rustix::fs::{IFlags, OFlags, ioctl_setflags};
 
 use super::error::{Action, Error};
 use super::names::{self, UNFINISHED};
-use super::patience;
+use super::opening;
 use super::record::HEAD_BYTES;
 use crate::limits::{SEGMENT_STAGING_BYTES, SEGMENT_STRETCH_BYTES};
 
@@ -143,7 +143,7 @@ fn create(dir: &Path, force_sync: bool) -> Result<(File, PathBuf, Way), Error> {
     let mut way = if force_sync { Way::Direct } else { Way::Cached };
     loop {
         let path = dir.join(format!("{UNFINISHED}{}.{number}", names::LOG));
-        match patience::open(|| options(way).create_new(true).open(&path)) {
+        match opening::open(|| options(way).create_new(true).open(&path)) {
             Ok(file) => return Ok((file, path, way)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < PREPARED_MAX => {
                 number += 1;
@@ -183,7 +183,7 @@ impl Prepared {
         match self.file.write_all_at(zeros, 0) {
             Err(error) if self.way == Way::Direct && is_not_taken(&error) => {
                 self.way = Way::Synced;
-                self.file = patience::open(|| options(self.way).open(&self.path))
+                self.file = opening::open(|| options(self.way).open(&self.path))
                     .map_err(Error::io(Action::Create, &self.path))?;
                 self.file.write_all_at(zeros, 0)
             }

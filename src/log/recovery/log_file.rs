@@ -9,7 +9,7 @@ use super::padding;
 use crate::ids::Zxid;
 use crate::log::error::{Action, Damage, Error};
 use crate::log::names::Named;
-use crate::log::patience;
+use crate::log::opening;
 use crate::log::record::{self, FILE_HEADER, Found};
 use crate::log::segment::Mapped;
 use crate::log::stop::StopFlag;
@@ -101,7 +101,7 @@ pub(super) struct LogFile<S> {
 
 impl LogFile<OnDisk> {
     pub(super) fn open(named: &Named) -> Result<Self, Error> {
-        let file = patience::open(|| File::open(&named.path));
+        let file = opening::open(|| File::open(&named.path));
         let file = file.map_err(Error::io(Action::Read, &named.path))?;
         let map = Mapped::open(&file).map_err(Error::io(Action::Read, &named.path))?;
         Ok(Self::new(named, OnDisk { file, map }))

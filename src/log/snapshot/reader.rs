@@ -10,7 +10,7 @@ use simd_adler32::Adler32;
 use super::seal::{TAIL_BYTES_MAX, decode_tail};
 use super::{Compression, FILE_HEADER, SnapshotFile, Trailers, compress};
 use crate::log::error::{Action, Damage, Error};
-use crate::log::patience;
+use crate::log::opening;
 use crate::log::segment::Mapped;
 use crate::log::stop::StopFlag;
 
@@ -46,7 +46,7 @@ impl SnapshotReader {
     /// # Errors
     /// [`Error::Snapshot`], [`Error::Io`]
     pub fn open(file: &SnapshotFile) -> Result<Self, Error> {
-        let input = patience::open(|| File::open(&file.path));
+        let input = opening::open(|| File::open(&file.path));
         let input = input.map_err(Error::io(Action::Read, &file.path))?;
         let mut reader = Self {
             source: Source::Mapped { map: Mapped::default(), begin: 0, end: 0 },

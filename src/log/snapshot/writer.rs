@@ -12,7 +12,7 @@ use super::{Compression, FILE_HEADER, SnapshotFile, Trailers, seal};
 use crate::ids::Zxid;
 use crate::log::error::{Action, Error};
 use crate::log::names::{self, INSTALLING, SNAPSHOT, UNFINISHED};
-use crate::log::patience;
+use crate::log::opening;
 
 /// A snapshot being written: header first, then, through [`io::Write`], sessions, ACLs, nodes and
 /// the terminator; then [`Self::finish`]. Dropped before that, it leaves nothing behind.
@@ -40,7 +40,7 @@ impl SnapshotWriter {
         assert!(zxid >= Zxid::ZERO, "no snapshot of {zxid}");
         let name = format!("{SNAPSHOT}.{:x}{}", zxid.0, compression.extension());
         let unfinished = snap_dir.join(format!("{UNFINISHED}{name}"));
-        let output = patience::open(|| File::create(&unfinished));
+        let output = opening::open(|| File::create(&unfinished));
         let output = output.map_err(Error::io(Action::Create, &unfinished))?;
         let sink = Sink::new(output, compression).map_err(Error::io(Action::Write, &unfinished))?;
         let mut writer = Self {

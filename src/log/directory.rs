@@ -25,8 +25,19 @@ pub struct Directory {
     data_log_dir: PathBuf,
     snap_dir: PathBuf,
     log_dir: PathBuf,
-    /// Held open for their locks.
-    _locks: Vec<File>,
+    _locks: Vec<Lock>,
+}
+
+/// A directory's lock. Undone by name, not only by closing the file: a process that this one is
+/// just forking holds the file open too, until it executes its program.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // The file is closed next, which is enough if nobody else holds it.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
 impl Directory {
@@ -133,13 +144,13 @@ fn check_content(log_dir: &Path, snap_dir: &Path) -> Result<(), Error> {
 }
 
 /// Locks a directory for as long as the file is open; also shows that it can be written.
-fn lock(dir: &Path) -> Result<File, Error> {
+fn lock(dir: &Path) -> Result<Lock, Error> {
     let path = dir.join(LOCK);
     let mut options = OpenOptions::new();
     let opened = options.read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = opened.map_err(Error::io(Action::Create, &path))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
+    let mut lock = match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Lock(file),
         Err(rustix::io::Errno::WOULDBLOCK) => {
             let mut holder = String::new();
             // Only for the message.
@@ -147,12 +158,12 @@ fn lock(dir: &Path) -> Result<File, Error> {
             return Err(Error::Locked { file: path, holder });
         }
         Err(error) => return Err(Error::io(Action::Lock, &path)(error.into())),
-    }
+    };
     let id = std::process::id().to_string();
-    file.set_len(0)
-        .and_then(|()| file.write_all(id.as_bytes()))
+    (lock.0.set_len(0))
+        .and_then(|()| lock.0.write_all(id.as_bytes()))
         .map_err(Error::io(Action::Write, &path))?;
-    Ok(file)
+    Ok(lock)
 }
 
 /// Ours, and a snapshot that Java was receiving; not `currentEpoch.tmp`, which means something.
@@ -190,6 +201,17 @@ mod tests {
         assert_eq!(holder, std::process::id().to_string());
         drop(directory);
         Directory::open(&data, &data, false).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_a_fork_still_holds_is_unlocked_all_the_same() {
+        let root = tempfile::tempdir().unwrap();
+        let held = lock(root.path()).unwrap();
+        let forked = held.0.try_clone().unwrap();
+        assert!(matches!(lock(root.path()), Err(Error::Locked { .. })));
+        drop(held);
+        lock(root.path()).unwrap();
+        drop(forked);
     }
 
     #[test]

@@ -17,7 +17,21 @@ server_command() {
   esac
 }
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+# A port that nobody has, and below those that the kernel gives to whoever asks for any: no client can have it when a
+# server comes back to it.
+free_port() {
+  python3 - <<'PY'
+import random, socket
+while True:
+    port = random.randrange(10000, 32000)
+    try:
+        socket.socket().bind(("127.0.0.1", port))
+    except OSError:
+        continue
+    print(port)
+    break
+PY
+}
 
 # four_letter WORD: what the server answers.
 four_letter() {

@@ -4,8 +4,10 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ringkeeper::clock::Clock;
@@ -34,10 +36,19 @@ pub fn wait_for_every(pause: Duration, patience: Duration, mut done: impl FnMut(
     }
 }
 
-/// A TCP port that nobody listened on a moment ago.
+/// A TCP port that nobody has, and below those that the kernel gives to whoever asks for any: no
+/// client can have it when a server comes back to it.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("a bound address").port()
+    static TRIED: AtomicUsize = AtomicUsize::new(0);
+    const PORTS: Range<u16> = 10_000..32_000;
+    // Processes of tests that run side by side begin at different places.
+    let start = std::process::id() as usize * 37;
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let next = || {
+        let place = start + TRIED.fetch_add(1, Ordering::Relaxed);
+        PORTS.clone().nth(place % PORTS.len())
+    };
+    std::iter::repeat_with(next).take(PORTS.len()).flatten().find(is_free).expect("a free port")
 }
 
 /// Copies a folder with all that is in it.

@@ -140,6 +140,9 @@ pub const COMMITS_PER_TURN_MAX: usize = 512;
 /// Commits whose nodes are looked up side by side: as many as the nearest memory holds.
 pub const APPLIED_AT_ONCE_MAX: usize = 16;
 
+/// Asks whose nodes are looked up side by side: likewise.
+pub const ASKS_AT_ONCE_MAX: usize = 16;
+
 /// How long the zab thread stays awake, giving way to others, when a proposal is on its way to the
 /// disk: a few flushes of a fast one. Of a slow disk's flush it is a small part.
 pub const DURABLE_PATIENCE_US_MAX: u64 = 500;

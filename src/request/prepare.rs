@@ -20,7 +20,7 @@ use super::access::{self, AccessConfig, Identity};
 use crate::ids::{Millis, SessionId, Xid, Zxid};
 use crate::limits::QUORUM_PACKET_BYTES_MAX_DEFAULT;
 use crate::tree::digest::{Prefix, is_digested};
-use crate::tree::{Place, SharedAcl, Tree, TreeOptions};
+use crate::tree::{SharedAcl, Tree, TreeOptions};
 use crate::wire::record::perms;
 use crate::wire::request::Request;
 use crate::wire::txn::{DIGEST_VERSION, Record, Txn, TxnDigest, TxnHeader};
@@ -125,6 +125,20 @@ impl<'a> Write<'a> {
     }
 }
 
+/// The path whose node is looked up first when this write is prepared: of a create the parent's.
+/// `None` if that takes more than a look at the record's beginning.
+pub fn first_sought(op: OpCode, record: &[u8]) -> Option<&str> {
+    let path = std::str::from_utf8(Reader::new(record).buffer().ok()??).ok()?;
+    let creates = matches!(
+        op,
+        OpCode::Create | OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl
+    );
+    if creates {
+        return path.rsplit_once('/').map(|(parent, _)| parent);
+    }
+    matches!(op, OpCode::SetData | OpCode::Delete | OpCode::SetAcl | OpCode::Check).then_some(path)
+}
+
 /// What became of a write, beside the bytes of its record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Prepared {
@@ -199,11 +213,6 @@ impl Preparer {
     /// Changes in flight: two or so for each txn. Bounded by the proposals in flight.
     pub fn outstanding(&self) -> usize {
         self.outstanding.len()
-    }
-
-    /// A hint for [`Tree::apply_at`] of the txn `zxid`, the oldest in flight.
-    pub fn place_of(&self, zxid: Zxid) -> Option<Place> {
-        self.outstanding.place_of(zxid)
     }
 
     /// Everything up to `zxid` is in the tree.

@@ -4,6 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use bytes::Bytes;
+
 use crate::ids::{Millis, SessionId, Xid, Zxid};
 use crate::net::ConnectionId;
 use crate::request::access::Identity;
@@ -85,7 +87,7 @@ pub struct WriteAsk {
     pub op: OpCode,
     /// The record, as it came. The shard has decoded it, or it is a multi that cannot be: that
     /// still takes a place in history.
-    pub body: Box<[u8]>,
+    pub body: Bytes,
     /// Who the connection was when the frame was read.
     pub identities: Arc<[Identity]>,
 }

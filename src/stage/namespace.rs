@@ -13,7 +13,9 @@ use crate::wire::{OpCode, Reader, Stat};
 
 /// The name below the root that leads to `path`; none for the root itself.
 fn namespace(path: &str) -> Option<&str> {
-    path.split('/').nth(1).filter(|name| !name.is_empty())
+    let rest = path.strip_prefix('/')?;
+    let end = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
+    Some(&rest[..end]).filter(|name| !name.is_empty())
 }
 
 fn record(recorder: &Recorder, set: BasicSet, path: &str, bytes: usize) {

@@ -1,11 +1,13 @@
-//! Where txns will find their nodes, looked up for several of them at once.
+//! Nodes looked up several at once, before they are needed one after the other.
 //!
 //! To find a node by its path is to wait for memory three times in a row: for the index, the node
-//! and its path. Taken a step at a time for several txns, those waits overlap. Of use to a learner:
-//! it has prepared nothing, and finds each node here for the first time.
+//! and its path; and then once more for its data. Taken a step at a time for several, those waits
+//! overlap, and what is looked at again soon after is near.
+
+use std::hint::black_box;
 
 use super::apply::first_changed;
-use super::node::NodeId;
+use super::node::{Node, NodeId};
 use super::{Place, Tree, indexed};
 use crate::wire::txn::Record;
 
@@ -13,25 +15,41 @@ impl Tree {
     /// For each record where the first node most likely is that it changes: for
     /// [`Tree::apply_at`]. Pays only where these are to be applied soon after, few at a time.
     pub fn look_ahead<'r>(&self, records: &'r [Record<'_>]) -> Vec<Option<Place>> {
-        let path_of = |record: &'r Record<'_>| first_changed(&record.txn).map(indexed);
-        let paths: Vec<Option<&str>> = records.iter().map(path_of).collect();
-        let likely = |path: &str| self.index.likely(path);
+        let path_of = |record: &'r Record<'_>| first_changed(&record.txn);
+        let paths: Vec<_> = records.iter().map(path_of).collect();
+        self.likely(&paths).into_iter().map(|place| place.map(Place)).collect()
+    }
+
+    /// Makes sure that the nodes at `paths` are found quickly, for who will soon look for them.
+    pub fn bring_near(&self, paths: &[Option<&str>]) {
+        black_box(self.likely(paths));
+    }
+
+    /// Where the nodes most likely are: found by a part of their paths' hashes, and not at odds
+    /// with what each look at another piece of memory shows.
+    fn likely(&self, paths: &[Option<&str>]) -> Vec<Option<NodeId>> {
+        let likely = |path| self.index.likely(indexed(path));
         let mut places: Vec<_> = paths.iter().map(|path| path.and_then(likely)).collect();
-        // Each look at another piece of memory drops those that cannot be it.
-        self.keep(&mut places, &paths, |found, path| found.len() == path.len());
-        self.keep(&mut places, &paths, |found, path| found.bytes().last() == path.bytes().last());
-        places.into_iter().map(|place| place.map(Place)).collect()
+        self.keep(&mut places, paths, |node, path| {
+            black_box(node.digest); // the other end of the node
+            node.path.len() == path.len()
+        });
+        self.keep(&mut places, paths, |node, path| {
+            black_box(node.data.as_ref().map(|data| (data.first().copied(), data.last().copied())));
+            node.path.bytes().last() == path.bytes().last()
+        });
+        places
     }
 
     fn keep(
         &self,
         places: &mut [Option<NodeId>],
         paths: &[Option<&str>],
-        could_be: impl Fn(&str, &str) -> bool,
+        could_be: impl Fn(&Node, &str) -> bool,
     ) {
         for (place, path) in places.iter_mut().zip(paths) {
             let node = |id: &u32| self.nodes.get(*id as usize).zip(*path);
-            place.take_if(|id| node(id).is_none_or(|(node, path)| !could_be(&node.path, path)));
+            place.take_if(|id| node(id).is_none_or(|(node, path)| !could_be(node, indexed(path))));
         }
     }
 }

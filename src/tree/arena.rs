@@ -71,7 +71,8 @@ impl Tree {
         };
         let new_len = node.data_len() as u64;
         if digested && digest::is_digested(&node.path) {
-            node.prefix = Prefix::new(&node.path, node.data.as_deref()).crc;
+            // Of the new data as they came: the node's own are only just being written.
+            node.prefix = Prefix::new(&node.path, data).crc;
         }
         self.data_bytes = self.data_bytes - old_len + new_len;
         self.save_data(id, old);

@@ -204,10 +204,10 @@ impl Tree {
         self.index.hash_of(indexed(path))
     }
 
-    /// [`Self::find`] for who has worked out the hash; with the node's place.
-    pub fn find_hashed(&self, path: &str, hash: u64) -> Option<(Place, &Node)> {
+    /// [`Self::find`] for who has worked out the hash.
+    pub fn find_hashed(&self, path: &str, hash: u64) -> Option<&Node> {
         let id = self.index.find_hashed(indexed(path), hash, &self.nodes)?;
-        Some((Place(id), self.node(id)))
+        Some(self.node(id))
     }
 
     /// What clients are told of a node.

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod chunk;
 pub mod client;
 pub mod code;
 pub mod election;

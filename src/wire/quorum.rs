@@ -13,6 +13,9 @@ use std::sync::Arc;
 
 pub use identities::Identities;
 
+use bytes::Bytes;
+
+use super::chunk::Chunk;
 use super::jute::{DecodeError, Reader, Writer};
 use crate::ids::{Epoch, ServerId, SessionId, Xid, Zxid};
 
@@ -54,7 +57,7 @@ pub struct Forwarded {
     /// An [`super::OpCode`], not yet checked.
     pub op: i32,
     /// The request's body as the client sent it, without its header.
-    pub body: Arc<[u8]>,
+    pub body: Bytes,
     /// The client's; `None` for a request of the learner's own.
     pub identities: Option<Identities>,
 }
@@ -69,7 +72,7 @@ pub enum Packet {
         /// The txn's.
         zxid: Zxid,
         /// Header, body and digest, as logged.
-        record: Arc<[u8]>,
+        record: Bytes,
     },
     /// Learner: my log holds this one; or, of counter 0, I have what you sent with `NewLeader`.
     Ack {
@@ -104,7 +107,7 @@ pub enum Packet {
         /// The txn's.
         zxid: Zxid,
         /// Header, body and digest.
-        record: Arc<[u8]>,
+        record: Bytes,
     },
     /// A commit of a new configuration.
     CommitAndActivate {
@@ -172,7 +175,7 @@ pub enum Packet {
         /// Who leads from now on.
         leader: ServerId,
         /// Header, body and digest.
-        record: Arc<[u8]>,
+        record: Bytes,
     },
     /// A kind that nobody has defined yet: to be ignored, as Java does.
     Unknown {
@@ -337,9 +340,15 @@ impl Packet {
     /// `max` bounds the data, and the identities: jute's limit between members, far less before a
     /// peer has said who it is ([`crate::limits::QUORUM_PACKET_BYTES_MAX_STRANGER`]).
     ///
+    /// Records and bodies are copied into `chunk`.
+    ///
     /// # Errors
     /// [`PacketError`]; a length is refused as soon as it is there.
-    pub fn decode(input: &[u8], max: u32) -> Result<Option<(Self, &[u8])>, PacketError> {
+    pub fn decode<'i>(
+        input: &'i [u8],
+        max: u32,
+        chunk: &mut Chunk,
+    ) -> Result<Option<(Self, &'i [u8])>, PacketError> {
         let mut r = Reader::new(input);
         let fields = match Fields::decode(&mut r, max) {
             Ok(fields) => fields,
@@ -347,7 +356,7 @@ impl Packet {
             Err(Stop::Wrong(error)) => return Err(error),
         };
         let kind = fields.kind;
-        match Self::from_fields(fields) {
+        match Self::from_fields(fields, chunk) {
             Ok(packet) => Ok(Some((packet, r.rest()))),
             Err(error) => Err(PacketError::Data { kind, error }),
         }
@@ -363,7 +372,7 @@ impl Packet {
         matches!(self, Self::Snap { .. })
     }
 
-    fn from_fields(fields: Fields<'_>) -> Result<Self, DecodeError> {
+    fn from_fields(fields: Fields<'_>, chunk: &mut Chunk) -> Result<Self, DecodeError> {
         let Fields { kind, zxid, data, identities } = fields;
         let mut r = Reader::new(data.unwrap_or_default());
         Ok(match kind {
@@ -371,16 +380,16 @@ impl Packet {
                 session: SessionId(r.i64()?),
                 cxid: Xid(r.i32()?),
                 op: r.i32()?,
-                body: r.rest().into(),
+                body: chunk.put(r.rest()),
                 identities,
             }),
-            kind::PROPOSAL => Self::Proposal { zxid, record: record(data)? },
+            kind::PROPOSAL => Self::Proposal { zxid, record: record(data, chunk)? },
             kind::ACK => Self::Ack { zxid },
             kind::COMMIT => Self::Commit { zxid },
             kind::PING => Self::Ping { zxid, touches: touches(data)? },
             kind::REVALIDATE => revalidate(&mut r)?,
             kind::SYNC => Self::Sync,
-            kind::INFORM => Self::Inform { zxid, record: record(data)? },
+            kind::INFORM => Self::Inform { zxid, record: record(data, chunk)? },
             kind::COMMIT_AND_ACTIVATE => {
                 Self::CommitAndActivate { zxid, leader: ServerId(r.i64()?) }
             }
@@ -408,7 +417,7 @@ impl Packet {
             kind::INFORM_AND_ACTIVATE => Self::InformAndActivate {
                 zxid,
                 leader: ServerId(r.i64()?),
-                record: record(Some(r.rest()))?,
+                record: chunk.put(r.rest()),
             },
             kind => Self::Unknown { kind },
         })
@@ -517,8 +526,8 @@ const fn to_wire(epoch: Epoch) -> i32 {
     epoch.0 as i32
 }
 
-fn record(data: Option<&[u8]>) -> Result<Arc<[u8]>, DecodeError> {
-    data.map(Into::into).ok_or(DecodeError::Null)
+fn record(data: Option<&[u8]>, chunk: &mut Chunk) -> Result<Bytes, DecodeError> {
+    data.map(|data| chunk.put(data)).ok_or(DecodeError::Null)
 }
 
 fn touches(data: Option<&[u8]>) -> Result<Option<Vec<Touch>>, DecodeError> {

@@ -24,6 +24,8 @@ pub(super) struct History {
     /// Logged and not applied, in zxid order; the committed ones come first.
     unapplied: VecDeque<Proposal>,
     committed: usize,
+    /// How many of `unapplied` are durable; the first ones.
+    flushed: usize,
     /// Epochs on their way to the disk.
     persisting: VecDeque<EpochRecord>,
     /// A snapshot, or a cut, is being put in place.
@@ -61,6 +63,7 @@ impl History {
             last_applied: last_logged,
             unapplied: VecDeque::new(),
             committed: 0,
+            flushed: 0,
             persisting: VecDeque::new(),
             is_rebuilding: false,
             wants_snapshot: false,
@@ -97,8 +100,7 @@ impl History {
 
     /// How many are logged and not durable.
     pub(super) fn unflushed(&self) -> usize {
-        let durable = self.unapplied.partition_point(|proposal| proposal.zxid <= self.durable);
-        self.unapplied.len() - durable
+        self.unapplied.len() - self.flushed
     }
 
     /// The last that a quorum has, as far as this server knows.
@@ -135,6 +137,9 @@ impl History {
     pub(super) fn flushed(&mut self, upto: Zxid) {
         assert!(upto <= self.last_logged, "the log holds only what it was given");
         self.durable = self.durable.max(upto);
+        let is_flushed = |proposal: &Proposal| proposal.zxid <= self.durable;
+        self.flushed +=
+            self.unapplied.range(self.flushed..).take_while(|it| is_flushed(it)).count();
     }
 
     /// Whether all of the log is durable.
@@ -143,14 +148,14 @@ impl History {
     }
 
     /// A quorum has the oldest that is not committed; [`Self::apply`] is to follow.
-    pub(super) fn commit(&mut self) -> Proposal {
+    pub(super) fn commit(&mut self) -> &Proposal {
         let last = self.last_committed();
         let is_swapped = self.mutations.has(Mutation::CommitOutOfOrder)
             && self.committed + 1 < self.unapplied.len();
         if is_swapped {
             self.unapplied.swap(self.committed, self.committed + 1);
         }
-        let proposal = self.unapplied.get(self.committed).expect("only what is logged").clone();
+        let proposal = self.unapplied.get(self.committed).expect("only what is logged");
         let is_next = proposal.zxid > last || self.mutations.has(Mutation::CommitOutOfOrder);
         assert!(is_next, "commits are in zxid order");
         self.committed += 1;
@@ -165,6 +170,7 @@ impl History {
                 self.unapplied.pop_front_if(|first| first.zxid <= self.durable || is_hasty);
             let Some(proposal) = proposal else { return };
             self.committed -= 1;
+            self.flushed = self.flushed.saturating_sub(1); // 0 if it was applied unflushed
             self.last_applied = proposal.zxid;
             self.recent.remember(proposal.clone());
             out.push(Output::Commit(proposal));
@@ -198,7 +204,7 @@ impl History {
         self.is_rebuilding = false;
         self.wants_snapshot = false;
         self.unapplied.clear();
-        self.committed = 0;
+        (self.committed, self.flushed) = (0, 0);
         self.recent.cut(last);
         self.last_logged = last;
         self.durable = last;
@@ -230,7 +236,7 @@ impl History {
         self.recent.holds = 0;
         if self.mutations.has(Mutation::ForgetTail) {
             self.unapplied.clear();
-            self.committed = 0;
+            (self.committed, self.flushed) = (0, 0);
             self.last_logged = self.last_applied;
             self.durable = self.last_applied;
             return;

@@ -25,7 +25,7 @@ mod life;
 mod quorum;
 mod why;
 
-use std::sync::Arc;
+use bytes::Bytes;
 
 pub use config::{Config, Mutation, Mutations, Standing, Timing};
 pub use leader::Membership;
@@ -43,7 +43,7 @@ pub struct Proposal {
     /// Its place in history, as in its header.
     pub zxid: Zxid,
     /// Header, body and digest, as logged and sent.
-    pub record: Arc<[u8]>,
+    pub record: Bytes,
 }
 
 /// One of the two numbers a server must not forget.

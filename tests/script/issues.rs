@@ -3,6 +3,7 @@
 //! Each is told twice: as it is, and in the simulator's build with the bug put back, where the
 //! same story must fail. So none of them passes for want of looking.
 
+use bytes::Bytes;
 use ringkeeper::ids::{Epoch, ServerId, SessionId, Xid, Zxid};
 use ringkeeper::wire::OpCode;
 use ringkeeper::wire::election::PeerState;
@@ -374,7 +375,7 @@ fn a_sync_keeps_its_place_among_requests() {
         session: SessionId(1),
         cxid: Xid(1),
         op: OpCode::Sync as i32,
-        body: [].into(),
+        body: Bytes::new(),
         identities: None,
     };
     let (link, packet) = (LinkId(1), Packet::Request(forwarded));
@@ -498,7 +499,7 @@ fn zookeeper_3642_5094_a_broken_sync_is_forgotten() {
 fn a_zxid_proposed_twice_is_logged_once() {
     let mut learner = Lone::learning(3, Mutations::NONE);
     learner.hears(UP, proposed(new(1)));
-    let twin = Packet::Proposal { zxid: new(1), record: [1].into() };
+    let twin = Packet::Proposal { zxid: new(1), record: Bytes::from_static(&[1]) };
     assert_eq!(learner.hears(UP, twin), []);
     learner.hears(UP, commit(new(1)));
     learner.hears(UP, proposed(new(2)));

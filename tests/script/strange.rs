@@ -1,5 +1,6 @@
 //! Peers that do not keep to the protocol: each costs its own link, and nothing else.
 
+use bytes::Bytes;
 use ringkeeper::ids::{Epoch, Round, ServerId, SessionId, Xid, Zxid};
 use ringkeeper::wire::election::{PeerState, Vote};
 use ringkeeper::wire::quorum::{Forwarded, LearnerInfo, PROTOCOL_VERSION, Packet, Touch};
@@ -119,14 +120,14 @@ impl Chance {
 
     /// Any packet there is.
     fn packet(&mut self) -> Packet {
-        let (zxid, record) = (self.zxid(), [7].into());
+        let (zxid, record) = (self.zxid(), Bytes::from_static(&[7]));
         let session = SessionId(1);
         match self.below(20) {
             0 => Packet::Request(Forwarded {
                 session,
                 cxid: Xid(1),
                 op: 9,
-                body: [].into(),
+                body: Bytes::new(),
                 identities: None,
             }),
             1..4 => Packet::Proposal { zxid, record },

@@ -8,8 +8,8 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
 
+use bytes::Bytes;
 use ringkeeper::ids::{Epoch, Zxid};
 use ringkeeper::log::epoch::{self, EpochFiles};
 use ringkeeper::log::record::{self, END_MARKER, FILE_HEADER};
@@ -206,7 +206,7 @@ impl Disk {
             place = histories
                 .find(place, zxid, bytes)
                 .unwrap_or_else(|| panic!("the log has a txn {zxid} where nobody wrote it"));
-            recent.push_back(Proposal { zxid, record: bytes.into() });
+            recent.push_back(Proposal { zxid, record: Bytes::copy_from_slice(bytes) });
             Ok(())
         });
         let replayed = replayed.unwrap_or_else(|error| panic!("the log cannot be read: {error}"));
@@ -320,7 +320,7 @@ impl Disk {
             }
             if zxid <= upto {
                 bytes += record.len();
-                history.push(Proposal { zxid, record: Arc::from(record) });
+                history.push(Proposal { zxid, record: Bytes::copy_from_slice(record) });
             }
             Ok(())
         });

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::Arc;
 
+use bytes::Bytes;
 use ringkeeper::ids::{SessionId, Xid, Zxid};
 use ringkeeper::wire::record::perms;
 use ringkeeper::wire::request::{Create, CreateMode, Request};
@@ -39,7 +39,7 @@ pub enum Ask {
     Write {
         xid: Xid,
         op: OpCode,
-        body: Arc<[u8]>,
+        body: Bytes,
     },
     Read {
         xid: Xid,
@@ -233,7 +233,7 @@ impl Client {
         ask
     }
 
-    fn write(&mut self, random: &mut Random) -> (OpCode, Arc<[u8]>) {
+    fn write(&mut self, random: &mut Random) -> (OpCode, Bytes) {
         self.written += 1;
         let value = format!("{}.{}.{}", self.number, self.written, random.next()).into_bytes();
         let set =
@@ -280,7 +280,7 @@ fn create<'a>(path: &str, data: &'a [u8], mode: CreateMode) -> Request<'a> {
     })
 }
 
-fn encoded(request: &Request<'_>) -> (OpCode, Arc<[u8]>) {
+fn encoded(request: &Request<'_>) -> (OpCode, Bytes) {
     let mut body = Vec::new();
     request.encode(&mut Writer::new(&mut body));
     (request.op(), body.into())

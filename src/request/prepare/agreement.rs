@@ -150,8 +150,7 @@ impl Pair {
     fn apply_first(&mut self) {
         let record = self.server.in_flight.remove(0);
         let record = Record::decode(&record).unwrap();
-        let place = self.server.preparer.place_of(record.header.zxid);
-        self.server.tree.apply_at(place, &record, None);
+        self.server.tree.apply(&record, None);
         self.server.preparer.applied(record.header.zxid);
     }
 
@@ -162,7 +161,7 @@ impl Pair {
         for path in PATHS {
             let comparable = |state: State| {
                 let prefix = if is_digested(path) { state.prefix } else { NO_PREFIX };
-                State { prefix, place: None, ..state }
+                State { prefix, ..state }
             };
             let foreseen = outstanding.get(tree, path).map(comparable);
             let came = self.ahead.find(path).map(|node| comparable(State::of(&self.ahead, node)));

@@ -120,7 +120,6 @@ impl Preparer {
             data_len: 0,
             prefix: Prefix { crc: 0, bytes: 0 },
             digest: 0,
-            place: None,
         };
         self.set_contents(&mut node, &create.path, create.data);
         self.put(step, &create.path, 0, node);

@@ -14,7 +14,7 @@ use slab::Slab;
 use crate::ids::{SessionId, Zxid};
 use crate::request::path::or_root;
 use crate::tree::digest::{Prefix, is_digested};
-use crate::tree::{Node, NodeKind, Place, SharedAcl, StatPersisted, Tree};
+use crate::tree::{Node, NodeKind, SharedAcl, StatPersisted, Tree};
 
 /// A node as it will be.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -27,8 +27,6 @@ pub(super) struct State {
     pub(super) prefix: Prefix,
     /// What the tree's digest will hold of it.
     pub(super) digest: u32,
-    /// Where the tree had it when it was looked up there.
-    pub(super) place: Option<Place>,
 }
 
 impl State {
@@ -41,7 +39,6 @@ impl State {
             data_len: node.data_len(),
             prefix: node.digest_prefix(),
             digest: node.digest(),
-            place: None,
         }
     }
 
@@ -113,8 +110,7 @@ impl Outstanding {
         if let Some(id) = self.find(path, hash) {
             return self.entries[id].state.clone();
         }
-        let (place, node) = tree.find_hashed(path, hash)?;
-        Some(State { place: Some(place), ..State::of(tree, node) })
+        tree.find_hashed(path, hash).map(|node| State::of(tree, node))
     }
 
     /// Whether there will be a node at `path`.
@@ -207,13 +203,6 @@ impl Outstanding {
         let entry = self.entries.remove(id);
         let found = self.index.find_entry(entry.hash, |other| *other == id);
         found.expect("every entry is in the index").remove();
-    }
-
-    /// Where the tree most likely has the first node that the txn `zxid` changes, the oldest in
-    /// flight.
-    pub(super) fn place_of(&self, zxid: Zxid) -> Option<Place> {
-        let (_, id) = self.queue.front().filter(|(first, _)| *first == zxid)?;
-        self.entries[*id].state.as_ref()?.place
     }
 
     /// All up to `zxid` is in the tree.

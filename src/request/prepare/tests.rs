@@ -612,3 +612,24 @@ fn access_can_be_switched_off() {
     let invalid = create_with("/m", acl("super", ""));
     assert_eq!(server.send(invalid), ErrorCode::InvalidAcl, "lists are validated all the same");
 }
+
+#[test]
+fn what_is_sought_first_is_known_from_the_head_of_the_record() {
+    let mut path = 4_i32.to_be_bytes().to_vec();
+    path.extend(b"/a/b");
+    let whole = [&path[..], b"what follows"].concat();
+    for op in [OpCode::SetData, OpCode::Delete, OpCode::SetAcl, OpCode::Check] {
+        assert_eq!(first_sought(op, &whole), Some("/a/b"), "{op:?}");
+    }
+    for op in [OpCode::Create, OpCode::Create2, OpCode::CreateContainer, OpCode::CreateTtl] {
+        assert_eq!(first_sought(op, &whole), Some("/a"), "{op:?}");
+    }
+    for op in [OpCode::Multi, OpCode::CloseSession, OpCode::Reconfig] {
+        assert_eq!(first_sought(op, &whole), None, "{op:?}");
+    }
+    for end in 0..path.len() {
+        assert_eq!(first_sought(OpCode::SetData, &path[..end]), None, "cut after {end}");
+    }
+    assert_eq!(first_sought(OpCode::SetData, &[0, 0, 0, 1, 0xff]), None, "no text");
+    assert_eq!(first_sought(OpCode::Create, &[0, 0, 0, 1, b'a']), None, "no parent");
+}

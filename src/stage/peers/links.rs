@@ -21,6 +21,7 @@ use crate::limits::{
     QUORUM_PACKET_BYTES_MAX_STRANGER, QUORUM_STRANGERS_MAX,
 };
 use crate::net::{Close, ConnectionId, Reactor};
+use crate::wire::chunk::Chunk;
 use crate::wire::quorum::{Packet, PacketError};
 use crate::zab::LinkId;
 
@@ -60,6 +61,8 @@ pub(super) struct Links {
     backlog: VecDeque<LinkId>,
     next: u64,
     packet_bytes_max: u32,
+    /// Where what packets hold is kept.
+    chunk: Chunk,
     introduction_ms: i64,
     pub(super) remarks: Vec<Remark>,
 }
@@ -73,6 +76,7 @@ impl Links {
             backlog: VecDeque::new(),
             next: 0,
             packet_bytes_max,
+            chunk: Chunk::default(),
             introduction_ms,
             remarks: Vec::new(),
         }
@@ -145,7 +149,7 @@ impl Links {
         let max =
             if link.is_known { self.packet_bytes_max } else { QUORUM_PACKET_BYTES_MAX_STRANGER };
         let input = reactor.input(link.connection);
-        match Packet::decode(input, max) {
+        match Packet::decode(input, max, &mut self.chunk) {
             Ok(None) => false,
             Ok(Some((packet, rest))) => {
                 let taken = input.len() - rest.len();

@@ -4,6 +4,8 @@
 
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
+
 use super::client::{Client, Stream};
 use crate::ids::{Millis, SessionId, Xid, Zxid};
 use crate::limits::{IDENTITIES_MAX, OUTSTANDING_BYTES_MAX};
@@ -18,6 +20,7 @@ use crate::stage::namespace;
 use crate::stage::service::Service;
 use crate::stage::shared::Shared;
 use crate::tree::Tree;
+use crate::wire::chunk::Chunk;
 use crate::wire::client::{ReplyHeader, RequestHeader};
 use crate::wire::request::Request;
 use crate::wire::response::{Response, steps_end};
@@ -34,7 +37,7 @@ pub(super) enum Verdict {
     /// Answered, and nothing more will be: close.
     AnsweredLast,
     /// The zab thread's.
-    Submit { bytes: usize, xid: Xid, op: OpCode, body: Box<[u8]> },
+    Submit { bytes: usize, xid: Xid, op: OpCode, body: Bytes },
     /// It can have no answer: close.
     Reject(String),
 }
@@ -60,6 +63,7 @@ pub(super) struct Desk<'a> {
     pub(super) client: &'a mut Client,
     pub(super) watches: &'a mut WatchTable,
     pub(super) replies: &'a mut Vec<u8>,
+    pub(super) chunk: &'a mut Chunk,
     pub(super) now: Millis,
     pub(super) now_us: u64,
     pub(super) recorder: &'a Recorder,
@@ -177,7 +181,7 @@ impl Desk<'_> {
             return Verdict::Wait;
         }
         self.received(lane);
-        Verdict::Submit { bytes, xid, op, body: record.into() }
+        Verdict::Submit { bytes, xid, op, body: self.chunk.put(record) }
     }
 
     /// A connection that has a write in flight may not add another while there are too many.

@@ -34,6 +34,7 @@ use crate::stage::control::{Question, WordAsk};
 use crate::stage::message::{Ask, Batch, Origin};
 use crate::stage::queue::{Receiver, Sender};
 use crate::stage::shared::Shared;
+use crate::wire::chunk::Chunk;
 use client::{Client, Phase, Stream};
 
 /// How often a shard that waits for room in a queue looks again.
@@ -76,6 +77,8 @@ pub struct Shard {
     recorder: Recorder,
     /// Replies of the connection being served, before they go to its outbox.
     replies: Vec<u8>,
+    /// Where writes' bodies are kept.
+    chunk: Chunk,
     /// An ask did not fit its queue: look again soon.
     is_stalled: bool,
     /// Asks were pushed since the bell was last rung.
@@ -124,6 +127,7 @@ impl Shard {
             ready: VecDeque::new(),
             fresh: VecDeque::new(),
             replies: Vec::new(),
+            chunk: Chunk::default(),
             is_stalled: false,
             is_asking: false,
             now: Millis(0),

@@ -143,6 +143,7 @@ impl Shard {
             client,
             watches: &mut self.watches,
             replies: &mut self.replies,
+            chunk: &mut self.chunk,
             now: self.now,
             now_us: self.now_us,
             recorder: &self.recorder,

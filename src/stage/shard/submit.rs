@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::client::{Asked, Client};
 use super::{ConnectionId, Shard};
 use crate::ids::{SessionId, Xid};
@@ -14,7 +16,7 @@ impl Shard {
         &mut self,
         id: ConnectionId,
         (xid, op): (Xid, OpCode),
-        body: Box<[u8]>,
+        body: Bytes,
     ) -> bool {
         let Some(client) = self.clients.get_mut(&id) else { return true };
         let Some(session) = &client.session else { return true };

@@ -12,6 +12,7 @@ use crate::log::snapshot::{self, DigestTrailer, SnapshotFile, SnapshotReader};
 use crate::log::{Error, StopFlag};
 use crate::tree::image::{self, LoadError};
 use crate::tree::{Tree, TreeOptions};
+use crate::wire::chunk::Chunk;
 use crate::wire::txn::{Record, TxnDigest};
 use crate::zab::Proposal;
 
@@ -43,10 +44,12 @@ pub struct Recovered {
 }
 
 /// The last txns of a replay.
+#[derive(Default)]
 struct Recent {
     max: usize,
     bytes: usize,
     proposals: VecDeque<Proposal>,
+    chunk: Chunk,
 }
 
 impl Recent {
@@ -55,7 +58,7 @@ impl Recent {
             return;
         }
         self.bytes += record.len();
-        self.proposals.push_back(Proposal { zxid, record: record.into() });
+        self.proposals.push_back(Proposal { zxid, record: self.chunk.put(record) });
         while self.proposals.len() > self.max || self.bytes > RECENT_BYTES_MAX {
             let Some(oldest) = self.proposals.pop_front() else { return };
             self.bytes -= oldest.record.len();
@@ -137,7 +140,7 @@ pub fn recover(
         cut_damaged_tail: options.cut_damaged_tail,
         stop: stop.clone(),
     };
-    let mut recent = Recent { max: options.recent_max, bytes: 0, proposals: VecDeque::new() };
+    let mut recent = Recent { max: options.recent_max, ..Recent::default() };
     let replayed = recovery::replay(log_dir, &replay, |zxid, bytes| {
         let record = Record::decode(bytes)?;
         tree.apply(&record, None);

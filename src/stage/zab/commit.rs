@@ -67,13 +67,9 @@ impl ZabStage {
         records: &[Record<'_>],
         changes: &mut Vec<Change>,
     ) {
-        // Whoever prepared a txn knows the place of its node.
-        let is_ordering = matches!(self.role, Role::Ordering);
-        let places = if is_ordering { Vec::new() } else { tree.look_ahead(records) };
-        let mut places = places.into_iter();
-        for (proposal, record) in proposals.iter().zip(records) {
+        let places = tree.look_ahead(records);
+        for ((proposal, record), place) in proposals.iter().zip(records).zip(places) {
             let watched = self.parts.shared.watch_count() > 0;
-            let place = self.preparer.place_of(proposal.zxid).or(places.next().flatten());
             let outcome = tree.apply_at(place, record, watched.then_some(&mut *changes));
             namespace::count_write(&self.recorder, &record.txn);
             self.tell_changes(changes);

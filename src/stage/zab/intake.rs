@@ -2,39 +2,74 @@
 
 use super::ZabStage;
 use super::commit::Pending;
+use super::ensemble::learners::LearnerAsk;
 use super::role::Role;
-use crate::limits::{PROPOSAL_BYTES_IN_FLIGHT_MAX, PROPOSALS_IN_FLIGHT_MAX, PROPOSALS_RESERVED};
+use crate::limits::{
+    ASKS_AT_ONCE_MAX, PROPOSAL_BYTES_IN_FLIGHT_MAX, PROPOSALS_IN_FLIGHT_MAX, PROPOSALS_RESERVED,
+};
 use crate::metrics::Counter;
-use crate::request::prepare::{Author, Stamp, Standing, Write};
+use crate::request::prepare::{self, Author, Stamp, Standing, Write};
 use crate::stage::message::{Ask, WriteAsk};
 use crate::wire::{ErrorCode, OpCode};
 use crate::zab::{Input, Proposal};
 
+/// An ask that is out of its queue.
+pub(super) enum Next {
+    OfLearner(LearnerAsk),
+    OfShard(Ask),
+}
+
+impl Next {
+    /// The path whose node will be looked up first, if it is for a write of one.
+    fn path(&self) -> Option<&str> {
+        match self {
+            Self::OfLearner(ask) => ask.write(),
+            Self::OfShard(Ask::Write(ask)) => Some((ask.op, &*ask.body)),
+            Self::OfShard(Ask::Connect(_) | Ask::Intruder(_) | Ask::Gone(..)) => None,
+        }
+        .and_then(|(op, body)| prepare::first_sought(op, body))
+    }
+}
+
 impl ZabStage {
-    /// Takes asks from the learners and the shards in turn, up to `max` of them; returns how many.
+    /// Takes up to `max` asks; returns how many.
     pub(super) fn take_in(&mut self, max: usize) -> usize {
         let mut taken = 0;
-        let mut empty = 0;
-        while taken < max && empty < self.parts.asks.len() && self.has_room() {
-            if let Some(ask) = self.learner_asks.pop() {
-                self.take_from_learner(ask);
-                taken += 1;
-                if !self.has_room() {
-                    break; // that was the last: of the room, or of the epoch
-                }
+        while taken < max && self.has_room() {
+            if self.at_hand.is_empty() {
+                self.fetch();
             }
-            self.next_shard = (self.next_shard + 1) % self.parts.asks.len();
-            match self.parts.asks[self.next_shard].pop() {
-                Some(ask) => {
-                    self.take(ask);
-                    taken += 1;
-                    empty = 0;
-                }
-                None if self.learner_asks.is_empty() => empty += 1,
-                None => {}
+            match self.at_hand.pop_front() {
+                Some(Next::OfLearner(ask)) => self.take_from_learner(ask),
+                Some(Next::OfShard(ask)) => self.take(ask),
+                None => break,
             }
+            taken += 1;
         }
         taken
+    }
+
+    /// Takes the next few asks out of their queues, of the learners and the shards in turn.
+    fn fetch(&mut self) {
+        let mut empty = 0;
+        while self.at_hand.len() < ASKS_AT_ONCE_MAX && empty < self.parts.asks.len() {
+            let of_learner = self.learner_asks.pop();
+            self.next_shard = (self.next_shard + 1) % self.parts.asks.len();
+            let of_shard = self.parts.asks[self.next_shard].pop();
+            let is_empty = of_learner.is_none() && of_shard.is_none();
+            empty = if is_empty { empty + 1 } else { 0 };
+            self.at_hand.extend(of_learner.map(Next::OfLearner));
+            self.at_hand.extend(of_shard.map(Next::OfShard));
+        }
+        if self.at_hand.len() > 1 && matches!(self.role, Role::Ordering) {
+            let paths: Vec<_> = self.at_hand.iter().map(Next::path).collect();
+            self.parts.shared.tree.read().bring_near(&paths);
+        }
+    }
+
+    /// Whether anybody has asked for something that was not taken yet.
+    pub(super) fn has_asks(&self) -> bool {
+        !self.at_hand.is_empty() || self.parts.asks.iter().any(|queue| !queue.is_empty())
     }
 
     /// Room in the log's queue for a client's proposal, so that some is left for the server's own;
@@ -129,7 +164,7 @@ impl ZabStage {
             member.count_proposal(self.record.len());
             self.recorder.add(Counter::ProposalCount, 1);
         }
-        let proposal = Proposal { zxid: stamp.zxid, record: self.record.as_slice().into() };
+        let proposal = Proposal { zxid: stamp.zxid, record: self.chunk.put(&self.record) };
         self.pending.push_back(pending);
         self.step(Input::Propose(proposal));
     }

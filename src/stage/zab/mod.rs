@@ -39,12 +39,14 @@ use crate::stage::message::{Ask, Batch};
 use crate::stage::queue::{Receiver, Sender};
 use crate::stage::shared::Shared;
 use crate::stage::snapshot::SnapshotAsk;
+use crate::wire::chunk::Chunk;
 use crate::zab::{Input, Output, Proposal, Zab};
 use chores::Chores;
 use commit::Pending;
 use ensemble::Member;
 pub use ensemble::MemberParts;
 use ensemble::learners::LearnerAsks;
+use intake::Next;
 use role::Role;
 use sessions::Sessions;
 
@@ -104,6 +106,10 @@ pub struct ZabStage {
     pending: VecDeque<Pending>,
     /// What learners ask of this leader, in order.
     learner_asks: LearnerAsks,
+    /// The next asks, at most [`ASKS_AT_ONCE_MAX`] and one, already out of their queues.
+    ///
+    /// [`ASKS_AT_ONCE_MAX`]: crate::limits::ASKS_AT_ONCE_MAX
+    at_hand: VecDeque<Next>,
     /// Committed and not yet applied, in zxid order.
     committed: VecDeque<Proposal>,
     /// Bytes of the proposals in flight.
@@ -116,6 +122,8 @@ pub struct ZabStage {
     fresh: Vec<Output>,
     is_carrying_out: bool,
     record: Vec<u8>,
+    /// Where records are kept.
+    chunk: Chunk,
     next_shard: usize,
     now: Millis,
     /// The wall clock as of this turn: what its txns are stamped with.
@@ -164,6 +172,7 @@ impl ZabStage {
             chores: Chores::new(settings, last, parts.behind_snapshot, shared.clock.now()),
             pending: VecDeque::new(),
             learner_asks: LearnerAsks::default(),
+            at_hand: VecDeque::new(),
             committed: VecDeque::new(),
             bytes_in_flight: 0,
             batches: parts.batches.iter().map(|_| Batch::default()).collect(),
@@ -171,6 +180,7 @@ impl ZabStage {
             fresh: Vec::new(),
             is_carrying_out: false,
             record: Vec::new(),
+            chunk: Chunk::default(),
             next_shard: 0,
             now: shared.clock.now(),
             wall: crate::clock::wall(),
@@ -204,12 +214,12 @@ impl ZabStage {
             let parts = &mut self.parts;
             let (asks, durable, shared) = (&parts.asks, &parts.durable, &parts.shared);
             let (inquiries, seen) = (&parts.inquiries, self.chores.durable_seen);
-            let member = self.member.as_deref();
+            let (member, has_at_hand) = (self.member.as_deref(), !self.at_hand.is_empty());
             // What a turn could do nothing with is no reason to stay awake.
             let ready = || {
                 !inquiries.is_empty()
                     || can_commit && !is_rebuilding && durable.load(Ordering::Acquire) != seen.0
-                    || can_take && asks.iter().any(|queue| !queue.is_empty())
+                    || can_take && (has_at_hand || asks.iter().any(|queue| !queue.is_empty()))
                     || member.is_some_and(Member::is_ready)
                     || !was_stopping && shared.is_stopping()
             };
@@ -286,7 +296,7 @@ impl ZabStage {
     fn is_at_rest(&self) -> bool {
         (self.member.is_some() || self.zab.outstanding() == 0)
             && self.committed.is_empty()
-            && self.parts.asks.iter().all(Receiver::is_empty)
+            && !self.has_asks()
     }
 
     fn idle_for(&self) -> Duration {

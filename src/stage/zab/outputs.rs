@@ -14,16 +14,39 @@ use crate::zab::{Input, LinkId, Output, Why};
 impl ZabStage {
     /// Gives the core an input, and carries out what it answers as far as that can be done now.
     pub(super) fn step(&mut self, input: Input) {
-        self.zab.step(self.now, input, &mut self.fresh);
-        self.outputs.extend(self.fresh.drain(..));
+        let mut fresh = std::mem::take(&mut self.fresh);
+        self.zab.step(self.now, input, &mut fresh);
+        if self.is_carrying_out || !self.outputs.is_empty() {
+            self.outputs.extend(fresh.drain(..));
+        } else {
+            self.carry_out_fresh(&mut fresh);
+        }
+        self.fresh = fresh; // for its capacity
         self.carry_out();
+    }
+
+    /// [`Self::carry_out`] where nothing waits: most often none of these has to, either.
+    fn carry_out_fresh(&mut self, fresh: &mut Vec<Output>) {
+        self.is_carrying_out = true;
+        let mut fresh = fresh.drain(..);
+        while let Some(output) = fresh.next() {
+            if self.has_to_wait(&output) {
+                let led_to = std::mem::take(&mut self.outputs);
+                self.outputs.push_back(output);
+                self.outputs.extend(fresh.chain(led_to));
+                break;
+            }
+            self.carry_out_one(output);
+        }
+        self.is_carrying_out = false;
     }
 
     /// In their order, up to one that has to wait. What these lead to comes behind them.
     pub(super) fn carry_out(&mut self) {
-        if std::mem::replace(&mut self.is_carrying_out, true) {
+        if self.is_carrying_out {
             return;
         }
+        self.is_carrying_out = true;
         while let Some(output) = self.outputs.pop_front() {
             if self.has_to_wait(&output) {
                 self.outputs.push_front(output);

@@ -7,6 +7,7 @@ use super::ZabStage;
 use super::ensemble::forward::Forwarding;
 use super::ensemble::learners::LearnerAsks;
 use super::ensemble::{Member, state_name};
+use super::intake::Next;
 use crate::ids::{Epoch, Millis, Zxid};
 use crate::metrics::Basic;
 use crate::request::prepare::Preparer;
@@ -101,6 +102,7 @@ impl ZabStage {
         }
         self.pending.clear();
         self.learner_asks = LearnerAsks::default();
+        self.at_hand.retain(|next| matches!(next, Next::OfShard(_)));
         self.bytes_in_flight = 0;
         self.sessions.forget_all();
     }

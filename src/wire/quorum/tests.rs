@@ -14,6 +14,10 @@ fn encoded(packet: &Packet) -> Vec<u8> {
     out
 }
 
+fn decoded(input: &[u8], max: u32) -> Result<Option<(Packet, &[u8])>, PacketError> {
+    Packet::decode(input, max, &mut Chunk::default())
+}
+
 fn info(protocol: Option<i32>, config_version: Option<i64>) -> LearnerInfo {
     LearnerInfo { server: Some(ServerId(3)), protocol, config_version }
 }
@@ -40,7 +44,7 @@ fn a_join_has_javas_bytes() {
         ),
         (Packet::Diff { zxid }, "0000000d 00000001 00000006 ffffffff ffffffff"),
         (
-            Packet::Proposal { zxid, record: [1, 2, 3].into() },
+            Packet::Proposal { zxid, record: Bytes::from_static(&[1, 2, 3]) },
             "00000002 00000001 00000006 00000003 010203 ffffffff",
         ),
         (Packet::Commit { zxid }, "00000004 00000001 00000006 ffffffff ffffffff"),
@@ -61,7 +65,7 @@ fn a_join_has_javas_bytes() {
     ];
     for (packet, bytes) in story {
         assert_eq!(encoded(&packet), hex(bytes), "{packet:?}");
-        assert_eq!(Packet::decode(&hex(bytes), MAX), Ok(Some((packet, &[][..]))));
+        assert_eq!(decoded(&hex(bytes), MAX), Ok(Some((packet, &[][..]))));
     }
 }
 
@@ -69,23 +73,23 @@ fn a_join_has_javas_bytes() {
 fn every_packet() -> Vec<(i32, Packet)> {
     let zxid = Zxid(0x3_0000_0007);
     let session = SessionId(0x0100_0000_0000_0001);
-    let record: Arc<[u8]> = [9; 40].into();
+    let record = Bytes::from_static(&[9; 40]);
     let touch = Touch { session, timeout_ms: 4000 };
     let identities = [("ip", "127.0.0.1"), ("super", "")];
     let forwarded = Forwarded {
         session,
         cxid: Xid(5),
         op: 1,
-        body: [1, 2].into(),
+        body: Bytes::from_static(&[1, 2]),
         identities: Some(Identities::of(identities.into_iter())),
     };
-    let own = Forwarded { identities: None, body: [].into(), ..forwarded.clone() };
+    let own = Forwarded { identities: None, body: Bytes::new(), ..forwarded.clone() };
     let nobody = LearnerInfo { server: None, protocol: None, config_version: None };
     let accepted = Epoch(2);
     vec![
         (1, Packet::Request(forwarded)),
         (1, Packet::Request(own)),
-        (2, Packet::Proposal { zxid, record: Arc::clone(&record) }),
+        (2, Packet::Proposal { zxid, record: record.clone() }),
         (3, Packet::Ack { zxid }),
         (4, Packet::Commit { zxid }),
         (5, Packet::Ping { zxid, touches: None }),
@@ -94,7 +98,7 @@ fn every_packet() -> Vec<(i32, Packet)> {
         (6, Packet::Revalidated { session, is_valid: true }),
         (6, Packet::Revalidated { session, is_valid: false }),
         (7, Packet::Sync),
-        (8, Packet::Inform { zxid, record: Arc::clone(&record) }),
+        (8, Packet::Inform { zxid, record: record.clone() }),
         (9, Packet::CommitAndActivate { zxid, leader: ServerId(2) }),
         (10, Packet::NewLeader { zxid, config: None }),
         (10, Packet::NewLeader { zxid, config: Some("server.1=é".into()) }),
@@ -120,10 +124,10 @@ fn every_packet_reads_back_and_every_prefix_waits_for_more() {
         let mut bytes = encoded(&packet);
         assert_eq!(bytes[..4], kind.to_be_bytes(), "{packet:?}");
         for end in 0..bytes.len() {
-            assert_eq!(Packet::decode(&bytes[..end], MAX), Ok(None), "{packet:?} {end}");
+            assert_eq!(decoded(&bytes[..end], MAX), Ok(None), "{packet:?} {end}");
         }
         bytes.extend_from_slice(b"next");
-        assert_eq!(Packet::decode(&bytes, MAX), Ok(Some((packet, &b"next"[..]))));
+        assert_eq!(decoded(&bytes, MAX), Ok(Some((packet, &b"next"[..]))));
     }
 }
 
@@ -153,7 +157,7 @@ fn data_that_is_cut_short_is_refused() {
             }
             let length = i32::try_from(cut).expect("short").to_be_bytes();
             let framed = [&bytes[..12], &length, &bytes[16..16 + cut], &[0xff; 4]].concat();
-            let decoded = Packet::decode(&framed, MAX);
+            let decoded = decoded(&framed, MAX);
             assert!(matches!(decoded, Err(PacketError::Data { .. })), "{packet:?} {cut}");
         }
     }
@@ -163,7 +167,7 @@ fn data_that_is_cut_short_is_refused() {
 fn a_null_where_data_must_be_is_refused() {
     for kind in [1, 2, 6, 8, 9, 17, 18, 19] {
         let bytes = hex(&format!("{kind:08x} ffffffffffffffff ffffffff ffffffff"));
-        let refused = Packet::decode(&bytes, MAX);
+        let refused = decoded(&bytes, MAX);
         assert!(matches!(refused, Err(PacketError::Data { .. })), "{kind}");
     }
 }
@@ -174,22 +178,22 @@ fn lengths_are_refused_before_anything_is_waited_for() {
     for (len, max) in [(-2, MAX), (i32::MAX, MAX), (0x1f_ffff, MAX), (65, 64)] {
         let bytes = [hex(head), len.to_be_bytes().to_vec()].concat();
         let refused = PacketError::Length { what: "data", len, max };
-        assert_eq!(Packet::decode(&bytes, max), Err(refused));
+        assert_eq!(decoded(&bytes, max), Err(refused));
     }
     let most = [hex(head), MAX.to_be_bytes().to_vec()].concat();
-    assert_eq!(Packet::decode(&most, MAX), Ok(None));
+    assert_eq!(decoded(&most, MAX), Ok(None));
     for (count, is_refused) in [(1025, true), (-2, true), (1024, false)] {
         let bytes = [hex(head), hex("00000000"), i32::to_be_bytes(count).to_vec()].concat();
-        assert_eq!(Packet::decode(&bytes, MAX).is_err(), is_refused, "{count}");
+        assert_eq!(decoded(&bytes, MAX).is_err(), is_refused, "{count}");
     }
     let ids = [hex(head), hex("00000000 00000001 00000028"), vec![b'a'; 40], hex("00000019")];
     let refused = PacketError::Length { what: "identity", len: 25, max: 24 };
-    assert_eq!(Packet::decode(&ids.concat(), 64), Err(refused), "together they are bounded");
+    assert_eq!(decoded(&ids.concat(), 64), Err(refused), "together they are bounded");
 }
 
 /// Null strings and broken UTF-8 come from servers as old or as wrong as you like.
 #[test]
 fn strange_identities_do_no_harm() {
     let bytes = hex("00000003 0000000000000001 ffffffff 00000001 ffffffff 00000002 2fff");
-    assert_eq!(Packet::decode(&bytes, MAX), Ok(Some((Packet::Ack { zxid: Zxid(1) }, &[][..]))));
+    assert_eq!(decoded(&bytes, MAX), Ok(Some((Packet::Ack { zxid: Zxid(1) }, &[][..]))));
 }

@@ -5,7 +5,6 @@
 //! theirs has; its own tree waits for its own disk.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use super::link::{Link, Membership};
 use crate::ids::{ServerId, Zxid};
@@ -13,7 +12,7 @@ use crate::wire::quorum::Packet;
 use crate::zab::config::Mutation;
 use crate::zab::context::Context;
 use crate::zab::quorum::AckSet;
-use crate::zab::{LinkId, Proposal};
+use crate::zab::{LinkId, Output, Proposal};
 
 /// See the module.
 #[derive(Debug)]
@@ -134,16 +133,17 @@ impl Broadcast {
         while self.outstanding.front().is_some_and(|(_, acks)| is_enough(*acks, context)) {
             self.outstanding.pop_front();
             self.acked_here = self.acked_here.saturating_sub(1);
-            let proposal = context.history.commit();
+            let Context { history, out, .. } = context;
+            let proposal = history.commit();
             self.last_committed = proposal.zxid;
             for (id, link) in links.iter().filter(|(_, link)| link.stage.is_forwarding()) {
                 let packet = match link.membership {
                     Membership::Participant => Packet::Commit { zxid: proposal.zxid },
-                    Membership::Observer => informed(&proposal),
+                    Membership::Observer => informed(proposal),
                 };
-                context.send(*id, packet);
+                out.push(Output::Send(*id, packet));
             }
-            context.history.apply(context.out);
+            history.apply(out);
             self.answer(context);
         }
     }
@@ -187,9 +187,9 @@ fn is_enough(acks: AckSet, context: &Context<'_>) -> bool {
 }
 
 pub(super) fn proposed(Proposal { zxid, record }: &Proposal) -> Packet {
-    Packet::Proposal { zxid: *zxid, record: Arc::clone(record) }
+    Packet::Proposal { zxid: *zxid, record: record.clone() }
 }
 
 fn informed(Proposal { zxid, record }: &Proposal) -> Packet {
-    Packet::Inform { zxid: *zxid, record: Arc::clone(record) }
+    Packet::Inform { zxid: *zxid, record: record.clone() }
 }

@@ -27,6 +27,7 @@ mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use ringkeeper::ids::{Epoch, Millis, ServerId, SessionId};
 use ringkeeper::wire::quorum::{Forwarded, Packet, Touch};
 use ringkeeper::zab::election::Output as Elected;
@@ -209,7 +210,7 @@ impl Ensemble {
             session: SessionId(1),
             cxid: ringkeeper::ids::Xid(1),
             op: ringkeeper::wire::OpCode::Sync as i32,
-            body: [].into(),
+            body: Bytes::new(),
             identities: None,
         });
         self.step(server, Input::Say { link, packet });

@@ -3,8 +3,7 @@
 //! A place in it stands for all txns from the first to it, so that two logs are the same exactly if
 //! their places are.
 
-use std::sync::Arc;
-
+use bytes::Bytes;
 use ringkeeper::ids::Zxid;
 
 /// A history: of this many txns, ending with this one.
@@ -19,7 +18,7 @@ impl Place {
 
 struct Txn {
     zxid: Zxid,
-    record: Arc<[u8]>,
+    record: Bytes,
     parent: Place,
     len: u32,
     child: Place,
@@ -37,7 +36,7 @@ impl Histories {
     pub fn new() -> Self {
         let start = Txn {
             zxid: Zxid::ZERO,
-            record: Arc::new([]),
+            record: Bytes::new(),
             parent: Place::NONE,
             len: 0,
             child: Place::NONE,
@@ -65,7 +64,7 @@ impl Histories {
     }
 
     /// The history that goes on with this txn.
-    pub fn extend(&mut self, from: Place, zxid: Zxid, record: &Arc<[u8]>) -> Place {
+    pub fn extend(&mut self, from: Place, zxid: Zxid, record: &Bytes) -> Place {
         if let Some(found) = self.find(from, zxid, record) {
             return found;
         }
@@ -73,7 +72,7 @@ impl Histories {
         let parent = &mut self.txns[from.0 as usize];
         let txn = Txn {
             zxid,
-            record: Arc::clone(record),
+            record: record.clone(),
             parent: from,
             len: parent.len + 1,
             child: Place::NONE,

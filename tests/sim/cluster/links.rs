@@ -225,7 +225,7 @@ impl Cluster {
             && self.is_reading(node, link)
             && self.network.get(id).end(side).is_open
         {
-            let decoded = Packet::decode(rest, QUORUM_PACKET_BYTES_MAX_DEFAULT);
+            let decoded = Packet::decode(rest, QUORUM_PACKET_BYTES_MAX_DEFAULT, &mut self.chunk);
             let Some((packet, after)) = decoded.expect("peers send packets") else { break };
             rest = after;
             self.note_heard(node, &packet);

@@ -14,6 +14,7 @@ mod watches;
 use std::collections::VecDeque;
 
 use ringkeeper::ids::Zxid;
+use ringkeeper::wire::chunk::Chunk;
 use ringkeeper::wire::quorum::Packet;
 use ringkeeper::zab::{EpochRecord, Input, LinkId, Mutations, Output, Quorum};
 
@@ -115,6 +116,7 @@ pub struct Cluster {
     is_busy: bool,
     spare: Vec<Output>,
     record: Vec<u8>,
+    chunk: Chunk,
     cues: Cues,
     /// Faults happen.
     is_chaos: bool,
@@ -160,6 +162,7 @@ impl Cluster {
             is_busy: false,
             spare: Vec::new(),
             record: Vec::new(),
+            chunk: Chunk::default(),
             cues: Cues::default(),
             is_chaos: plan.fault_every.is_some(),
             is_over: false,

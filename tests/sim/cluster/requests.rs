@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use ringkeeper::ids::{SessionId, Xid, Zxid};
 use ringkeeper::request::session::Owner;
 use ringkeeper::tree::Tree;
@@ -157,7 +158,7 @@ impl Cluster {
                 session,
                 cxid: Xid(0),
                 op: OpCode::CreateSession.to_wire(),
-                body: timeout_ms.to_be_bytes().into(),
+                body: Bytes::copy_from_slice(&timeout_ms.to_be_bytes()),
                 identities: None,
             };
             return self.forward(node, Packet::Request(request));
@@ -224,7 +225,7 @@ impl Cluster {
         }
         it.syncs.push_back((number, xid));
         let op = OpCode::Sync.to_wire();
-        let request = Forwarded { session, cxid: xid, op, body: [].into(), identities: None };
+        let request = Forwarded { session, cxid: xid, op, body: Bytes::new(), identities: None };
         self.forward(node, Packet::Request(request));
     }
 

@@ -219,7 +219,7 @@ impl Cluster {
         self.record.clear();
         let stamp = Stamp { zxid, time };
         server.preparer.prepare(&server.tree, author, stamp, write, &mut self.record);
-        let proposal = Proposal { zxid, record: self.record.as_slice().into() };
+        let proposal = Proposal { zxid, record: self.chunk.put(&self.record) };
         self.step(node, Input::Propose(proposal));
     }
 

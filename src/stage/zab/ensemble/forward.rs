@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hashbrown::HashMap;
 
 use crate::ids::{Millis, SessionId, Xid, Zxid};
@@ -47,7 +48,7 @@ struct Waiting {
     origin: Origin,
     xid: Xid,
     /// A sync's body, which is echoed.
-    sync: Option<Box<[u8]>>,
+    sync: Option<Bytes>,
     /// The sync is answered.
     is_done: bool,
 }
@@ -142,12 +143,12 @@ impl ZabStage {
         session: SessionId,
         timeout_ms: i32,
     ) {
-        let body = timeout_ms.to_be_bytes();
+        let body = self.chunk.put(&timeout_ms.to_be_bytes());
         self.say(Packet::Request(Forwarded {
             session,
             cxid: Xid(0),
             op: OpCode::CreateSession.to_wire(),
-            body: body.into(),
+            body,
             identities: None,
         }));
     }
@@ -173,8 +174,7 @@ impl ZabStage {
             return;
         }
         let WriteAsk { origin, session, xid, op, body, identities } = ask;
-        let forwarded: Arc<[u8]> = body.as_ref().into();
-        let sync = (op == OpCode::Sync).then_some(body);
+        let sync = (op == OpCode::Sync).then(|| body.clone());
         let Some(forwarding) = self.forwarding() else { return };
         if sync.is_some() {
             forwarding.syncs.push_back(session);
@@ -186,7 +186,7 @@ impl ZabStage {
             session,
             cxid: xid,
             op: op.to_wire(),
-            body: forwarded,
+            body,
             identities: Some(introduced),
         }));
     }

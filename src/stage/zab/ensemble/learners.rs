@@ -37,6 +37,12 @@ pub(in crate::stage::zab) struct LearnerAsks {
 }
 
 impl LearnerAsk {
+    /// If it is for a write: what, and its body.
+    pub(in crate::stage::zab) fn write(&self) -> Option<(OpCode, &[u8])> {
+        let Packet::Request(request) = &self.packet else { return None };
+        OpCode::from_wire(request.op).map(|op| (op, &*request.body))
+    }
+
     fn bytes(&self) -> usize {
         if let Packet::Request(request) = &self.packet {
             request.bytes()
@@ -62,10 +68,6 @@ impl LearnerAsks {
         let ask = self.asks.pop_front()?;
         self.bytes -= ask.bytes();
         Some(ask)
-    }
-
-    pub(in crate::stage::zab) fn is_empty(&self) -> bool {
-        self.asks.is_empty()
     }
 
     fn known(&mut self, identities: Option<&Identities>) -> Arc<[Identity]> {
@@ -187,7 +189,7 @@ mod tests {
     fn learners_ask_for_no_more_bytes_than_there_is_room_for() {
         const BODY_BYTES: usize = 1 << 20;
         let ask = || {
-            let body: std::sync::Arc<[u8]> = vec![0; BODY_BYTES].into();
+            let body = vec![0; BODY_BYTES].into();
             let (session, cxid, op) = (SessionId(1), Xid(1), OpCode::SetData.to_wire());
             let request = Forwarded { session, cxid, op, body, identities: None };
             LearnerAsk { link: LinkId(1), packet: Packet::Request(request) }

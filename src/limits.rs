@@ -117,16 +117,20 @@ const _: () = assert!(PROPOSALS_RESERVED < PROPOSALS_IN_FLIGHT_MAX, "clients hav
 /// Appends and rolls that may wait for the log thread: every proposal, and a few rolls.
 pub const LOG_QUEUE_MAX: usize = PROPOSALS_IN_FLIGHT_MAX + 64;
 
+/// How often the log thread lets others go on before a flush, at most: most are done by then.
+pub const GATHER_YIELDS_MAX: usize = 4;
+
 /// A flush that takes longer is slow; a disk that is free, and a log thread that gets the core, are
 /// ten times as fast.
 pub const FLUSH_SLOW_US: u64 = 2000;
 
-/// A slow flush counts as much as so many others: of a good disk's fewer are slow.
-pub const SLOW_FLUSH_WEIGHT: u32 = 8;
+/// A slow flush, or a core that is long in coming back, counts as much as so many others: on a
+/// machine that is the server's own fewer are slow.
+pub const SLOW_WEIGHT: u32 = 8;
 
-/// What slow flushes may come to before the log thread lets nobody go first any more: two at once,
-/// or one in eight for a while.
-pub const SLOW_FLUSHES_MAX: u32 = 16;
+/// What they may come to before the log thread lets nobody go first any more: two at once, or one
+/// in eight for a while.
+pub const SLOWNESS_MAX: u32 = 16;
 
 /// For how long, at first and at most.
 pub const COURTESY_PAUSE_MS: (u64, u64) = (1000, 64_000);
@@ -152,8 +156,8 @@ pub const DURABLE_PATIENCE_US_MAX: u64 = 500;
 /// far apart, cost 2 % of a core so.
 pub const NEXT_PATIENCE_US_MAX: u64 = 200;
 
-/// Whoever takes the core for so long when the zab thread gives way is not one of the server's own
-/// threads, which have little to do for the few proposals that it stays awake for.
+/// Whoever takes the core for so long when the zab or the log thread gives way is most likely not
+/// one of the server's own threads: these have less to do at a time.
 pub const GIVEN_WAY_US_MAX: u64 = 1000;
 
 /// How long it does not stay awake then: another program wants the core.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::error::{ExitCode, Fatal};
 use crate::ids::Zxid;
-use crate::limits::LOG_BATCH_BYTES_MAX;
+use crate::limits::{GATHER_YIELDS_MAX, LOG_BATCH_BYTES_MAX};
 use crate::log::{Error, Writer, recovery, snapshot};
 use crate::metrics::{Basic, Recorder};
 use crate::net::Waker;
@@ -119,6 +119,7 @@ impl LogStage {
     /// One turn of group commit: what queued up during the last flush shares the next. False when
     /// nothing more comes.
     fn turn(&mut self) -> Result<bool, Fatal> {
+        self.gather();
         self.groundwork.deliver(&mut self.parts.writer).map_err(failed)?;
         let mut goes_on = true;
         let mut bytes = 0;
@@ -149,6 +150,25 @@ impl LogStage {
         }
         self.groundwork.order(&mut self.parts.writer);
         Ok(goes_on)
+    }
+
+    /// Lets those who feed this thread go on for as long as they do, if they need its core: the
+    /// more in a flush, the fewer flushes.
+    fn gather(&mut self) {
+        let clock = &self.parts.shared.clock;
+        let mut now = clock.elapsed();
+        for _ in 0..GATHER_YIELDS_MAX {
+            let queued = self.parts.asks.len();
+            if queued == 0 || !self.courtesy.gives_way(now) {
+                return;
+            }
+            std::thread::yield_now();
+            let before = std::mem::replace(&mut now, clock.elapsed());
+            self.courtesy.came_back(before, now);
+            if self.parts.asks.len() <= queued {
+                return;
+            }
+        }
     }
 
     /// False if no snapshot and logs lead to where it is to be cut: nothing is touched then.

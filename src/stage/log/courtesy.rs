@@ -1,10 +1,11 @@
 //! Whether the log thread lets others finish first.
 //!
 //! Where it has its core together with those who feed it, to be woken in the midst of their work
-//! is two switches more, and a batch in two parts. As a thread of the batch class it runs when
-//! they have nothing left to do. But another program that wants the core would have whole slices
-//! before it then: where flushes are slow one after the other it is an ordinary thread again, for
-//! longer and longer while that stays so.
+//! is two switches more, and a batch in two parts. So it is a thread of the batch class, which runs
+//! when they have nothing left to do; and before a flush it gives way, for what they add then needs
+//! no flush of its own. But another program that wants the core would have whole slices before it:
+//! where flushes are slow one after the other it is an ordinary thread again, and where the core
+//! is long in coming back it does not give way, for longer and longer while that stays so.
 
 use std::time::Duration;
 
@@ -14,53 +15,70 @@ use thread_priority::{
     set_thread_priority_and_policy, thread_native_id,
 };
 
-use crate::limits::{COURTESY_PAUSE_MS, FLUSH_SLOW_US, SLOW_FLUSH_WEIGHT, SLOW_FLUSHES_MAX};
+use crate::limits::{
+    COURTESY_PAUSE_MS, FLUSH_SLOW_US, GIVEN_WAY_US_MAX, SLOW_WEIGHT, SLOWNESS_MAX,
+};
 
-/// See the module.
+/// One way of letting others go first.
+#[derive(Debug)]
+struct Trial {
+    /// Each time that it cost much adds [`SLOW_WEIGHT`], each other takes 1 away.
+    slowness: u32,
+    /// From when on it is done.
+    from: Duration,
+    pause: Duration,
+}
+
+impl Trial {
+    const fn new() -> Self {
+        let pause = Duration::from_millis(COURTESY_PAUSE_MS.0);
+        Self { slowness: 0, from: Duration::ZERO, pause }
+    }
+
+    fn is_on(&self, now: Duration) -> bool {
+        now >= self.from
+    }
+
+    /// It was done, and may have cost much.
+    fn note(&mut self, now: Duration, is_slow: bool) {
+        self.slowness =
+            if is_slow { self.slowness + SLOW_WEIGHT } else { self.slowness.saturating_sub(1) };
+        if self.slowness < SLOWNESS_MAX || !self.is_on(now) {
+            return;
+        }
+        let (first, longest) = COURTESY_PAUSE_MS;
+        let lasted = now.saturating_sub(self.from);
+        let longer = self.pause.saturating_mul(2).min(Duration::from_millis(longest));
+        self.pause = if lasted > self.pause { Duration::from_millis(first) } else { longer };
+        self.from = now + self.pause;
+        self.slowness = 0;
+    }
+}
+
+/// See the module. Times are those of one clock.
 #[derive(Debug)]
 pub(super) struct Courtesy {
-    /// Each slow flush adds [`SLOW_FLUSH_WEIGHT`], each other takes 1 away.
-    slow: u32,
-    /// From when on it is courteous; `None` is never.
-    from: Option<Duration>,
-    is_courteous: bool,
-    pause: Duration,
+    /// To be of the batch class; `None` is never.
+    batch: Option<Trial>,
+    is_batch: bool,
+    /// To give way; `None` is never.
+    way: Option<Trial>,
 }
 
 impl Courtesy {
     /// Of a thread that shares its core with those who feed it, or does not.
     pub(super) fn new(shares_core: bool) -> Self {
-        Self {
-            slow: 0,
-            from: shares_core.then_some(Duration::ZERO),
-            is_courteous: false,
-            pause: Duration::from_millis(COURTESY_PAUSE_MS.0),
-        }
+        let trial = || shares_core.then(Trial::new);
+        Self { batch: trial(), is_batch: false, way: trial() }
     }
 
     /// After a flush that took so long: whether the thread is to be of the batch class, if that
     /// changes.
     fn decide(&mut self, now: Duration, flush: Duration) -> Option<bool> {
-        let from = self.from?;
-        let is_slow = flush > Duration::from_micros(FLUSH_SLOW_US);
-        self.slow =
-            if is_slow { self.slow + SLOW_FLUSH_WEIGHT } else { self.slow.saturating_sub(1) };
-        let wanted = if self.is_courteous { self.slow < SLOW_FLUSHES_MAX } else { now >= from };
-        if wanted == self.is_courteous {
-            return None;
-        }
-        self.is_courteous = wanted;
-        self.slow = 0;
-        if wanted {
-            self.from = Some(now);
-        } else {
-            let longest = Duration::from_millis(COURTESY_PAUSE_MS.1);
-            let lasted = now.saturating_sub(from);
-            let first = Duration::from_millis(COURTESY_PAUSE_MS.0);
-            self.pause = if lasted > self.pause { first } else { longest.min(self.pause * 2) };
-            self.from = Some(now + self.pause);
-        }
-        Some(wanted)
+        let batch = self.batch.as_mut()?;
+        batch.note(now, flush > Duration::from_micros(FLUSH_SLOW_US));
+        let wanted = batch.is_on(now);
+        (std::mem::replace(&mut self.is_batch, wanted) != wanted).then_some(wanted)
     }
 
     /// After a flush, on the log thread.
@@ -68,7 +86,19 @@ impl Courtesy {
         if let Some(wanted) = self.decide(now, flush)
             && !set_batch(wanted)
         {
-            self.from = None; // not allowed here; not asked again
+            self.batch = None; // not allowed here; not asked again
+        }
+    }
+
+    /// Whether to give way before a flush.
+    pub(super) fn gives_way(&self, now: Duration) -> bool {
+        self.way.as_ref().is_some_and(|way| way.is_on(now))
+    }
+
+    /// It gave way at `before` and has the core again.
+    pub(super) fn came_back(&mut self, before: Duration, now: Duration) {
+        if let Some(way) = &mut self.way {
+            way.note(now, now.saturating_sub(before) > Duration::from_micros(GIVEN_WAY_US_MAX));
         }
     }
 }
@@ -106,7 +136,7 @@ mod tests {
         let mut now = SECOND;
         assert_eq!(courtesy.decide(now, FAST), Some(true));
         assert_eq!(courtesy.decide(now, SLOW), None, "one says nothing");
-        for _ in 0..SLOW_FLUSH_WEIGHT {
+        for _ in 0..SLOW_WEIGHT {
             assert_eq!(courtesy.decide(now, FAST), None);
         }
         for pause in [2, 4, 8, 16, 32, 64, 64] {
@@ -115,7 +145,7 @@ mod tests {
             let before = now + SECOND * (pause - 1);
             now += SECOND * pause;
             assert_eq!(courtesy.decide(before, FAST), None);
-            assert_eq!(courtesy.decide(now, SLOW), Some(true), "after {pause} s");
+            assert_eq!(courtesy.decide(now, FAST), Some(true), "after {pause} s");
         }
         now += SECOND * 65;
         assert_eq!(courtesy.decide(now, SLOW), None);
@@ -124,8 +154,30 @@ mod tests {
     }
 
     #[test]
+    fn it_gives_way_until_the_core_is_long_in_coming_back() {
+        const OWN: Duration = Duration::from_micros(GIVEN_WAY_US_MAX);
+        const OTHER: Duration = Duration::from_micros(GIVEN_WAY_US_MAX + 1);
+        let mut courtesy = Courtesy::new(true);
+        let mut now = SECOND;
+        for _ in 0..100 {
+            courtesy.came_back(now, now + OTHER);
+            for _ in 0..SLOW_WEIGHT {
+                assert!(courtesy.gives_way(now), "now and then it takes long");
+                courtesy.came_back(now, now + OWN);
+            }
+        }
+        courtesy.came_back(now, now + OTHER);
+        courtesy.came_back(now, now + OTHER);
+        assert!(!courtesy.gives_way(now + OTHER), "somebody else wants it");
+        now += OTHER + SECOND;
+        assert!(courtesy.gives_way(now));
+    }
+
+    #[test]
     fn with_a_core_of_its_own_it_is_ordinary() {
-        assert_eq!(Courtesy::new(false).decide(SECOND, FAST), None);
+        let mut courtesy = Courtesy::new(false);
+        assert_eq!(courtesy.decide(SECOND, FAST), None);
+        assert!(!courtesy.gives_way(SECOND));
     }
 
     #[test]

@@ -103,15 +103,6 @@ impl Order {
         }
     }
 
-    /// Takes back a [`Admission::Submit`] for which the zab thread's queue had no room.
-    ///
-    /// # Panics
-    /// If none is in flight.
-    pub const fn withdraw(&mut self) {
-        self.answered();
-        self.is_closing = false;
-    }
-
     /// A write came back. `true` if requests that waited may go on.
     ///
     /// # Panics
@@ -159,8 +150,7 @@ mod tests {
         for lane in [Lane::Read, Lane::Write, Lane::Aside, Lane::Close, Lane::Foreign] {
             assert_eq!(order.admit(lane), Admission::Drop);
         }
-        order.withdraw();
-        assert_eq!((order.is_closing(), order.in_flight()), (false, 1));
+        assert_eq!((order.is_closing(), order.in_flight()), (true, 2));
     }
 
     #[test]

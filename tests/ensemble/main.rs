@@ -42,6 +42,7 @@ const TRIALS: &[Trial] = &[
     ("--hostile", trial::hostile::hostile),
     ("--rejoin", measure::rejoin::rejoin),
     ("--roll", trial::roll::roll),
+    ("--stop", trial::stop::stop),
     ("--throughput", measure::throughput::throughput),
     ("--walkthrough", trial::walkthrough::walkthrough),
     ("--rounds", rounds),

@@ -42,7 +42,7 @@ pub fn free_port() -> u16 {
     static TRIED: AtomicUsize = AtomicUsize::new(0);
     const PORTS: Range<u16> = 10_000..32_000;
     // Processes of tests that run side by side begin at different places.
-    let start = std::process::id() as usize * 37;
+    let start = std::process::id() as usize * 997;
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     let next = || {
         let place = start + TRIED.fetch_add(1, Ordering::Relaxed);

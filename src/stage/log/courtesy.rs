@@ -41,9 +41,12 @@ impl Trial {
 
     /// It was done, and may have cost much.
     fn note(&mut self, now: Duration, is_slow: bool) {
+        if !self.is_on(now) {
+            return;
+        }
         self.slowness =
             if is_slow { self.slowness + SLOW_WEIGHT } else { self.slowness.saturating_sub(1) };
-        if self.slowness < SLOWNESS_MAX || !self.is_on(now) {
+        if self.slowness < SLOWNESS_MAX {
             return;
         }
         let (first, longest) = COURTESY_PAUSE_MS;

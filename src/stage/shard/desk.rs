@@ -64,6 +64,8 @@ pub(super) struct Desk<'a> {
     pub(super) watches: &'a mut WatchTable,
     pub(super) replies: &'a mut Vec<u8>,
     pub(super) chunk: &'a mut Chunk,
+    /// The zab thread can be asked for something.
+    pub(super) has_room: bool,
     pub(super) now: Millis,
     pub(super) now_us: u64,
     pub(super) recorder: &'a Recorder,
@@ -176,6 +178,10 @@ impl Desk<'_> {
             }
             self.received(lane);
             return self.undecodable(xid, op, *error, bytes);
+        }
+        // Before it is copied and counted: who waits asks again and again.
+        if !self.has_room {
+            return Verdict::Stall;
         }
         if self.client.order.admit(lane) != Admission::Submit {
             return Verdict::Wait;

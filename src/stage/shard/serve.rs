@@ -144,6 +144,7 @@ impl Shard {
             watches: &mut self.watches,
             replies: &mut self.replies,
             chunk: &mut self.chunk,
+            has_room: self.parts.asks.room() > 0,
             now: self.now,
             now_us: self.now_us,
             recorder: &self.recorder,
@@ -168,14 +169,9 @@ impl Shard {
                 Step::Over
             }
             Verdict::Submit { bytes, xid, op, body } => {
-                if self.submit(id, (xid, op), body) {
-                    self.consume(id, bytes);
-                    return Step::Next;
-                }
-                if let Some(client) = self.clients.get_mut(&id) {
-                    client.order.withdraw();
-                }
-                Step::Wait
+                self.submit(id, (xid, op), body);
+                self.consume(id, bytes);
+                Step::Next
             }
             Verdict::Reject(what) => {
                 self.post_replies(id);

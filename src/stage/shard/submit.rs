@@ -11,15 +11,13 @@ use crate::stage::message::{Ask, Origin, WriteAsk};
 use crate::wire::OpCode;
 
 impl Shard {
-    /// Hands a write to the zab thread; false if its queue is full, and nothing has happened.
-    pub(super) fn submit(
-        &mut self,
-        id: ConnectionId,
-        (xid, op): (Xid, OpCode),
-        body: Bytes,
-    ) -> bool {
-        let Some(client) = self.clients.get_mut(&id) else { return true };
-        let Some(session) = &client.session else { return true };
+    /// Hands a write to the zab thread.
+    ///
+    /// # Panics
+    /// If its queue has no room; only this thread pushes there, and it has looked.
+    pub(super) fn submit(&mut self, id: ConnectionId, (xid, op): (Xid, OpCode), body: Bytes) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        let Some(session) = &client.session else { return };
         let bytes = body.len();
         let ask = WriteAsk {
             origin: Origin { shard: self.parts.index, connection: id },
@@ -29,14 +27,11 @@ impl Shard {
             body,
             identities: Arc::clone(&client.identities),
         };
-        if self.parts.asks.push(Ask::Write(ask)).is_err() {
-            self.is_stalled = true;
-            return false;
-        }
+        let pushed = self.parts.asks.push(Ask::Write(ask));
+        assert!(pushed.is_ok(), "there was room when it was decided");
         self.is_asking = true;
         self.parts.shared.add_outstanding(bytes);
         client.asked.push_back(Asked { xid, op, bytes, at_us: self.now_us });
-        true
     }
 
     /// The zab thread learns that a session's connection is gone, and takes its unanswered

@@ -292,11 +292,11 @@ impl ZabStage {
         }
     }
 
-    /// A member does not wait for its quorum to stop: its clients try another.
+    /// A member does not wait for its quorum to stop, nor for room to ask it for more: its clients
+    /// try another.
     fn is_at_rest(&self) -> bool {
-        (self.member.is_some() || self.zab.outstanding() == 0)
-            && self.committed.is_empty()
-            && !self.has_asks()
+        let is_idle = || self.zab.outstanding() == 0 && !self.has_asks();
+        self.committed.is_empty() && (self.member.is_some() || is_idle())
     }
 
     fn idle_for(&self) -> Duration {

@@ -6,4 +6,5 @@ pub mod hostile;
 pub mod mapping;
 pub mod operator;
 pub mod roll;
+pub mod stop;
 pub mod walkthrough;

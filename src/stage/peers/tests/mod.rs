@@ -7,7 +7,7 @@ mod quorum;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -112,14 +112,16 @@ fn vote(round: i64) -> Notification<'static> {
 /// A port that nobody has, and below those that the kernel gives to whoever asks for any: the
 /// tests beside this one ask for many.
 fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(10_000);
-    loop {
-        let port = NEXT.fetch_add(1, Ordering::Relaxed);
-        assert!(port < 32_000, "no port is free");
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
+    const PORTS: std::ops::Range<u16> = 10_000..32_000;
+    static TRIED: AtomicUsize = AtomicUsize::new(0);
+    // Processes of tests that run side by side begin at different places.
+    let start = std::process::id() as usize * 997;
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let next = || {
+        let place = start + TRIED.fetch_add(1, Ordering::Relaxed);
+        PORTS.clone().nth(place % PORTS.len())
+    };
+    std::iter::repeat_with(next).take(PORTS.len()).flatten().find(is_free).expect("a free port")
 }
 
 /// The members 1 to `count`, all on loopback.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ringkeeper::clock::Clock;
-use ringkeeper::limits::PROPOSALS_IN_FLIGHT_MAX;
+use ringkeeper::limits::{PROPOSALS_IN_FLIGHT_MAX, PROPOSALS_RESERVED};
 use ringkeeper::wire::request::Request;
 
 use crate::cluster::Cluster;
@@ -18,7 +18,9 @@ use crate::support::process::wait_for;
 const SETTINGS: &[&str] =
     &["tickTime=2000", "initLimit=5", "syncLimit=5", "globalOutstandingLimit=100000"];
 const CLIENTS: usize = 24;
-const WRITES_EACH: usize = 2 * PROPOSALS_IN_FLIGHT_MAX / CLIENTS;
+/// What clients may have in flight.
+const ROOM: usize = PROPOSALS_IN_FLIGHT_MAX - PROPOSALS_RESERVED;
+const WRITES_EACH: usize = 3 * ROOM / CLIENTS;
 /// Far from what the leader needs to notice, and from what a clean stop takes.
 const STOP_MAX: Duration = Duration::from_secs(4);
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,7 +40,7 @@ pub fn stop(options: &Options, dir: &Path) -> Result<String, String> {
     }
     clients.iter_mut().try_for_each(flood)?;
     let asked = || cluster.nodes[leader].metric("zk_outstanding_requests");
-    let full = i64::try_from(PROPOSALS_IN_FLIGHT_MAX).map_err(said)?;
+    let full = i64::try_from(ROOM).map_err(said)?;
     let is_full = || asked().is_some_and(|asked| asked > full);
     if !wait_for(PATIENCE, is_full) {
         return Err(format!("the leader has only {:?} requests in flight", asked()));

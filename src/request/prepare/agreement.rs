@@ -150,7 +150,8 @@ impl Pair {
     fn apply_first(&mut self) {
         let record = self.server.in_flight.remove(0);
         let record = Record::decode(&record).unwrap();
-        self.server.tree.apply(&record, None);
+        let place = self.server.tree.look_ahead(std::slice::from_ref(&record))[0];
+        self.server.tree.apply_at(place, &record, None);
         self.server.preparer.applied(record.header.zxid);
     }
 

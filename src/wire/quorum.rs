@@ -302,14 +302,14 @@ enum Stop {
 }
 
 impl<'a> Fields<'a> {
-    fn decode(r: &mut Reader<'a>, max: u32) -> Result<Self, Stop> {
+    fn decode(r: &mut Reader<'a>, max: u32, chunk: &mut Chunk) -> Result<Self, Stop> {
         let kind = r.i32().map_err(|_| Stop::Incomplete)?;
         let zxid = Zxid(r.i64().map_err(|_| Stop::Incomplete)?);
         Ok(Self {
             kind,
             zxid,
             data: bounded(r, "data", max)?,
-            identities: Identities::read(r, max)?,
+            identities: Identities::read(r, max, chunk)?,
         })
     }
 }
@@ -340,7 +340,7 @@ impl Packet {
     /// `max` bounds the data, and the identities: jute's limit between members, far less before a
     /// peer has said who it is ([`crate::limits::QUORUM_PACKET_BYTES_MAX_STRANGER`]).
     ///
-    /// Records and bodies are copied into `chunk`.
+    /// Records, bodies and identities are copied into `chunk`.
     ///
     /// # Errors
     /// [`PacketError`]; a length is refused as soon as it is there.
@@ -350,7 +350,7 @@ impl Packet {
         chunk: &mut Chunk,
     ) -> Result<Option<(Self, &'i [u8])>, PacketError> {
         let mut r = Reader::new(input);
-        let fields = match Fields::decode(&mut r, max) {
+        let fields = match Fields::decode(&mut r, max, chunk) {
             Ok(fields) => fields,
             Err(Stop::Incomplete) => return Ok(None),
             Err(Stop::Wrong(error)) => return Err(error),

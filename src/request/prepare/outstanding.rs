@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use bytes::Bytes;
 use hashbrown::HashTable;
 use slab::Slab;
 
@@ -15,6 +16,7 @@ use crate::ids::{SessionId, Zxid};
 use crate::request::path::or_root;
 use crate::tree::digest::{Prefix, is_digested};
 use crate::tree::{Node, NodeKind, SharedAcl, StatPersisted, Tree};
+use crate::wire::chunk::Chunk;
 
 /// A node as it will be.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -48,12 +50,18 @@ impl State {
 }
 
 struct Entry {
-    path: Box<str>,
+    path: Bytes,
     /// The path's, as the tree hashes.
     hash: u64,
     /// `None` once deleted.
     state: Option<State>,
     mentions: u32,
+}
+
+impl Entry {
+    fn path(&self) -> &str {
+        str::from_utf8(&self.path).expect("it was a text")
+    }
 }
 
 /// What one txn replaced, to put it back.
@@ -66,6 +74,8 @@ struct Replaced {
 /// See the module.
 pub(super) struct Outstanding {
     entries: Slab<Entry>,
+    /// Where their paths are kept.
+    chunk: Chunk,
     index: HashTable<usize>,
     queue: VecDeque<(Zxid, usize)>,
     /// Entries that are ephemerals, by owner.
@@ -85,6 +95,7 @@ impl Outstanding {
     pub(super) fn new(with_digest: bool) -> Self {
         Self {
             entries: Slab::new(),
+            chunk: Chunk::default(),
             index: HashTable::new(),
             queue: VecDeque::new(),
             ephemerals: BTreeSet::new(),
@@ -100,7 +111,7 @@ impl Outstanding {
     }
 
     fn find(&self, path: &str, hash: u64) -> Option<usize> {
-        let is_it = |id: &usize| *self.entries[*id].path == *path;
+        let is_it = |id: &usize| *self.entries[*id].path == *path.as_bytes();
         self.index.find(hash, is_it).copied()
     }
 
@@ -134,7 +145,7 @@ impl Outstanding {
             self.find(path, hash).is_none()
         });
         let of_session = (session, 0)..=(session, usize::MAX);
-        let changed = self.ephemerals.range(of_session).map(|(_, id)| &*self.entries[*id].path);
+        let changed = self.ephemerals.range(of_session).map(|(_, id)| self.entries[*id].path());
         unchanged.chain(changed).map(str::to_owned).collect()
     }
 
@@ -168,7 +179,8 @@ impl Outstanding {
     }
 
     fn insert(&mut self, path: &str, hash: u64, state: Option<State>) -> usize {
-        let id = self.entries.insert(Entry { path: path.into(), hash, state: None, mentions: 0 });
+        let path = self.chunk.put(path.as_bytes());
+        let id = self.entries.insert(Entry { path, hash, state: None, mentions: 0 });
         let entries = &self.entries;
         self.index.insert_unique(hash, id, |id| entries[*id].hash);
         self.set_state(id, state);

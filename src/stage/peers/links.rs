@@ -128,7 +128,8 @@ impl Links {
         reactor: &mut Reactor,
         out: &mut Vec<PeerEvent>,
     ) {
-        for _ in 0..LINK_PACKETS_PER_TURN_MAX {
+        let mut left = LINK_PACKETS_PER_TURN_MAX;
+        while left > 0 {
             let Some(link) = self.all.get(&id) else { return };
             match link.intake {
                 Intake::Packets => {}
@@ -136,65 +137,90 @@ impl Links {
                 Intake::Stream => return out.push(PeerEvent::SnapshotBytes { link: id }),
                 Intake::Paused => return,
             }
-            if !self.take_packet(id, reactor, out) {
+            let taken = if link.is_known {
+                self.take_packets(id, left, reactor, out)
+            } else {
+                usize::from(self.meet(id, reactor, out))
+            };
+            if taken == 0 {
                 return self.end_if_ended(id, reactor, out);
             }
+            left -= taken;
         }
         self.backlog.push_back(id);
     }
 
-    /// Whether there was one; a link whose bytes are none is closed.
-    fn take_packet(&mut self, id: LinkId, reactor: &mut Reactor, out: &mut Vec<PeerEvent>) -> bool {
-        let Some(link) = self.all.get_mut(&id) else { return false };
-        let max =
-            if link.is_known { self.packet_bytes_max } else { QUORUM_PACKET_BYTES_MAX_STRANGER };
+    /// How many there were, at most `max`; a link whose bytes are none is closed.
+    fn take_packets(
+        &mut self,
+        id: LinkId,
+        max: usize,
+        reactor: &mut Reactor,
+        out: &mut Vec<PeerEvent>,
+    ) -> usize {
+        let Some(link) = self.all.get_mut(&id) else { return 0 };
         let input = reactor.input(link.connection);
-        match Packet::decode(input, max, &mut self.chunk) {
-            Ok(None) => false,
-            Ok(Some((packet, rest))) => {
-                let taken = input.len() - rest.len();
-                reactor.consume(link.connection, taken);
-                if packet.opens_stream() {
-                    link.intake = Intake::Stream;
+        let (mut rest, mut taken, mut wrong) = (input, 0, None);
+        while taken < max && link.intake == Intake::Packets {
+            match Packet::decode(rest, self.packet_bytes_max, &mut self.chunk) {
+                Ok(None) => break,
+                Ok(Some((packet, behind))) => {
+                    (rest, taken) = (behind, taken + 1);
+                    if packet.opens_stream() {
+                        link.intake = Intake::Stream;
+                    }
+                    out.push(PeerEvent::Packet { link: id, packet });
                 }
-                self.tell(id, packet, reactor, out)
+                Err(error) => {
+                    wrong = Some(error);
+                    break;
+                }
+            }
+        }
+        let bytes = input.len() - rest.len();
+        reactor.consume(link.connection, bytes);
+        if let Some(error) = wrong {
+            self.refuse(id, &error, reactor, out);
+            return 0;
+        }
+        taken
+    }
+
+    /// Whether a stranger has introduced itself; one that says anything else is closed.
+    fn meet(&mut self, id: LinkId, reactor: &mut Reactor, out: &mut Vec<PeerEvent>) -> bool {
+        let known = self.all.len() - self.strangers.len();
+        let Some(link) = self.all.get_mut(&id) else { return false };
+        let (port, peer) = (Port::Quorum, link.peer);
+        let input = reactor.input(link.connection);
+        let packet = match Packet::decode(input, QUORUM_PACKET_BYTES_MAX_STRANGER, &mut self.chunk)
+        {
+            Ok(None) => return false,
+            Ok(Some((packet, rest))) => {
+                let bytes = input.len() - rest.len();
+                reactor.consume(link.connection, bytes);
+                packet
             }
             Err(error) => {
                 self.refuse(id, &error, reactor, out);
-                false
-            }
-        }
-    }
-
-    fn tell(
-        &mut self,
-        id: LinkId,
-        packet: Packet,
-        reactor: &mut Reactor,
-        out: &mut Vec<PeerEvent>,
-    ) -> bool {
-        let known = self.all.len() - self.strangers.len();
-        let Some(link) = self.all.get_mut(&id) else { return false };
-        let peer = link.peer;
-        if !link.is_known {
-            let port = Port::Quorum;
-            let refusal = match () {
-                () if known >= LEARNERS_MAX => Some(Remark::Crowded { port, peer }),
-                () if packet.introduces() => None,
-                () => {
-                    let why = "its first packet is not that of a learner".to_owned();
-                    Some(Remark::Nonsense { port, peer, why })
-                }
-            };
-            if let Some(refusal) = refusal {
-                self.remarks.push(refusal);
-                self.close(id, reactor);
                 return false;
             }
-            link.is_known = true;
-            self.strangers.retain(|(_, stranger)| *stranger != id);
-            out.push(PeerEvent::LinkUp { link: id, peer });
+        };
+        let refusal = match () {
+            () if known >= LEARNERS_MAX => Some(Remark::Crowded { port, peer }),
+            () if packet.introduces() => None,
+            () => {
+                let why = "its first packet is not that of a learner".to_owned();
+                Some(Remark::Nonsense { port, peer, why })
+            }
+        };
+        if let Some(refusal) = refusal {
+            self.remarks.push(refusal);
+            self.close(id, reactor);
+            return false;
         }
+        link.is_known = true;
+        self.strangers.retain(|(_, stranger)| *stranger != id);
+        out.push(PeerEvent::LinkUp { link: id, peer });
         out.push(PeerEvent::Packet { link: id, packet });
         true
     }

@@ -4,17 +4,19 @@
 //! than making texts of them.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::{PacketError, Stop, bounded};
 use crate::limits::FORWARDED_IDENTITIES_MAX;
+use crate::wire::chunk::Chunk;
 use crate::wire::jute::{Reader, Writer};
 
 /// See the module. At most [`FORWARDED_IDENTITIES_MAX`] when they come from a peer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Identities {
     /// A count; of each the scheme (`ip`, `digest`, …) and the id in the scheme's own form.
-    bytes: Arc<[u8]>,
+    bytes: Bytes,
 }
 
 impl Identities {
@@ -43,8 +45,12 @@ impl Identities {
         self.bytes.len()
     }
 
-    /// `None` for null. All of them together are bounded as the data is.
-    pub(super) fn read(r: &mut Reader<'_>, max: u32) -> Result<Option<Self>, Stop> {
+    /// Copied into `chunk`; `None` for null. All of them together are bounded as the data is.
+    pub(super) fn read(
+        r: &mut Reader<'_>,
+        max: u32,
+        chunk: &mut Chunk,
+    ) -> Result<Option<Self>, Stop> {
         let whole = r.rest();
         let len = r.i32().map_err(|_| Stop::Incomplete)?;
         let count = match usize::try_from(len) {
@@ -62,7 +68,7 @@ impl Identities {
                 left -= u32::try_from(text.len()).expect("it was bounded by a u32");
             }
         }
-        let bytes = whole[..whole.len() - r.rest().len()].into();
+        let bytes = chunk.put(&whole[..whole.len() - r.rest().len()]);
         Ok(Some(Self { bytes }))
     }
 
@@ -82,7 +88,9 @@ mod tests {
         let mut bytes = Vec::new();
         identities.write(&mut Writer::new(&mut bytes));
         let mut r = Reader::new(&bytes);
-        let Ok(Some(read)) = Identities::read(&mut r, 100) else { panic!("they are whole") };
+        let Ok(Some(read)) = Identities::read(&mut r, 100, &mut Chunk::default()) else {
+            panic!("they are whole")
+        };
         assert_eq!((&read, r.rest()), (&identities, &[][..]));
         assert!(read.iter().eq(list.map(|(scheme, id)| (scheme.into(), id.into()))));
         assert_eq!(Identities::of([].into_iter()).iter().count(), 0);
@@ -92,7 +100,9 @@ mod tests {
     fn null_and_odd_texts_are_read_as_something() {
         let bytes = [&[0, 0, 0, 1][..], &[0xff; 4], &[0, 0, 0, 1, 0xff], b"rest"].concat();
         let mut r = Reader::new(&bytes);
-        let Ok(Some(read)) = Identities::read(&mut r, 100) else { panic!("they are whole") };
+        let Ok(Some(read)) = Identities::read(&mut r, 100, &mut Chunk::default()) else {
+            panic!("they are whole")
+        };
         assert!(read.iter().eq([("".into(), "\u{fffd}".into())]));
         assert_eq!(r.rest(), b"rest");
     }

@@ -17,7 +17,7 @@ use std::sync::mpsc::SyncSender;
 
 use crate::error::{ExitCode, Fatal};
 use crate::ids::{Epoch, Millis, ServerId, Zxid};
-use crate::limits::LOG_READS_MAX;
+use crate::limits::{LINK_PACKETS_PER_TURN_MAX, LOG_READS_MAX};
 use crate::log::recovery::Stretch;
 use crate::metrics::Counter;
 use crate::net::{Event, Reactor};
@@ -53,6 +53,9 @@ pub struct MemberParts {
     pub introduction: String,
 }
 
+/// Room for so many events is kept from turn to turn.
+const EVENTS_KEPT_MAX: usize = 4 * LINK_PACKETS_PER_TURN_MAX;
+
 /// A link as the log names it.
 #[derive(Clone, Debug)]
 pub(in crate::stage::zab) struct Acquaintance {
@@ -67,6 +70,8 @@ pub(in crate::stage::zab) struct Member {
     pub(in crate::stage::zab) peers: Peers,
     /// What peers did and nobody has heard yet.
     pub(in crate::stage::zab) events: Vec<PeerEvent>,
+    /// Empty, with the capacity that these had: they take turns.
+    heard: Vec<PeerEvent>,
     /// Of these, what happened on links, in order.
     on_links: VecDeque<PeerEvent>,
     pub(in crate::stage::zab) storage: SyncSender<StorageAsk>,
@@ -130,6 +135,7 @@ impl Member {
             me,
             peers,
             events: Vec::new(),
+            heard: Vec::new(),
             on_links: VecDeque::new(),
             storage: parts.storage,
             answers: parts.answers,
@@ -203,7 +209,7 @@ impl Member {
             tracing::warn!("Truncating log to get in sync with the leader {zxid}");
         } else if let Packet::NewLeader { zxid, .. } = packet {
             tracing::info!("Learner received NEWLEADER message, zxid: {zxid}");
-        } else if *packet == Packet::UpToDate {
+        } else if let Packet::UpToDate = packet {
             tracing::info!("Learner received UPTODATE message");
         }
     }
@@ -261,12 +267,15 @@ impl ZabStage {
     fn hear_peers(&mut self) {
         loop {
             let Some(member) = &mut self.member else { return };
-            let events = std::mem::take(&mut member.events);
-            if events.is_empty() {
+            if member.events.is_empty() {
                 break;
             }
-            for event in events {
-                self.hear(event);
+            let heard = std::mem::take(&mut member.heard);
+            let mut events = std::mem::replace(&mut member.events, heard);
+            events.drain(..).for_each(|event| self.hear(event));
+            events.shrink_to(EVENTS_KEPT_MAX);
+            if let Some(member) = &mut self.member {
+                member.heard = events;
             }
         }
         self.hear_links();

@@ -79,6 +79,7 @@ pub enum Admission {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Order {
     in_flight: u32,
+    /// Its closeSession was submitted.
     is_closing: bool,
 }
 
@@ -117,11 +118,6 @@ impl Order {
     pub const fn in_flight(&self) -> u32 {
         self.in_flight
     }
-
-    /// Whether its closeSession was submitted: once it is answered, the connection is closed.
-    pub const fn is_closing(&self) -> bool {
-        self.is_closing
-    }
 }
 
 #[cfg(test)]
@@ -150,7 +146,7 @@ mod tests {
         for lane in [Lane::Read, Lane::Write, Lane::Aside, Lane::Close, Lane::Foreign] {
             assert_eq!(order.admit(lane), Admission::Drop);
         }
-        assert_eq!((order.is_closing(), order.in_flight()), (true, 2));
+        assert_eq!(order.in_flight(), 2);
     }
 
     #[test]

@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use bytes::Bytes;
 use hashbrown::HashTable;
 use slab::Slab;
 
@@ -16,7 +15,10 @@ use crate::ids::{SessionId, Zxid};
 use crate::request::path::or_root;
 use crate::tree::digest::{Prefix, is_digested};
 use crate::tree::{Node, NodeKind, SharedAcl, StatPersisted, Tree};
-use crate::wire::chunk::Chunk;
+
+/// Texts kept to be used again: as many as are often in flight, none that is long.
+const SPARE_PATHS_MAX: usize = 1024;
+const SPARE_PATH_BYTES_MAX: usize = 256;
 
 /// A node as it will be.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -50,18 +52,12 @@ impl State {
 }
 
 struct Entry {
-    path: Bytes,
+    path: String,
     /// The path's, as the tree hashes.
     hash: u64,
     /// `None` once deleted.
     state: Option<State>,
     mentions: u32,
-}
-
-impl Entry {
-    fn path(&self) -> &str {
-        str::from_utf8(&self.path).expect("it was a text")
-    }
 }
 
 /// What one txn replaced, to put it back.
@@ -74,8 +70,8 @@ struct Replaced {
 /// See the module.
 pub(super) struct Outstanding {
     entries: Slab<Entry>,
-    /// Where their paths are kept.
-    chunk: Chunk,
+    /// Texts of paths that are not in flight any more, to be used again.
+    spare: Vec<String>,
     index: HashTable<usize>,
     queue: VecDeque<(Zxid, usize)>,
     /// Entries that are ephemerals, by owner.
@@ -95,7 +91,7 @@ impl Outstanding {
     pub(super) fn new(with_digest: bool) -> Self {
         Self {
             entries: Slab::new(),
-            chunk: Chunk::default(),
+            spare: Vec::new(),
             index: HashTable::new(),
             queue: VecDeque::new(),
             ephemerals: BTreeSet::new(),
@@ -111,7 +107,7 @@ impl Outstanding {
     }
 
     fn find(&self, path: &str, hash: u64) -> Option<usize> {
-        let is_it = |id: &usize| *self.entries[*id].path == *path.as_bytes();
+        let is_it = |id: &usize| self.entries[*id].path == path;
         self.index.find(hash, is_it).copied()
     }
 
@@ -145,7 +141,7 @@ impl Outstanding {
             self.find(path, hash).is_none()
         });
         let of_session = (session, 0)..=(session, usize::MAX);
-        let changed = self.ephemerals.range(of_session).map(|(_, id)| self.entries[*id].path());
+        let changed = self.ephemerals.range(of_session).map(|(_, id)| &*self.entries[*id].path);
         unchanged.chain(changed).map(str::to_owned).collect()
     }
 
@@ -179,8 +175,9 @@ impl Outstanding {
     }
 
     fn insert(&mut self, path: &str, hash: u64, state: Option<State>) -> usize {
-        let path = self.chunk.put(path.as_bytes());
-        let id = self.entries.insert(Entry { path, hash, state: None, mentions: 0 });
+        let mut text = self.spare.pop().unwrap_or_default();
+        text.push_str(path);
+        let id = self.entries.insert(Entry { path: text, hash, state: None, mentions: 0 });
         let entries = &self.entries;
         self.index.insert_unique(hash, id, |id| entries[*id].hash);
         self.set_state(id, state);
@@ -215,6 +212,11 @@ impl Outstanding {
         let entry = self.entries.remove(id);
         let found = self.index.find_entry(entry.hash, |other| *other == id);
         found.expect("every entry is in the index").remove();
+        let mut path = entry.path;
+        if self.spare.len() < SPARE_PATHS_MAX && path.capacity() <= SPARE_PATH_BYTES_MAX {
+            path.clear();
+            self.spare.push(path);
+        }
     }
 
     /// All up to `zxid` is in the tree.

@@ -170,6 +170,10 @@ pub const PATIENT_PROPOSALS_MAX: usize = 8;
 /// Asks the zab thread takes before it looks at commits again.
 pub const INTAKE_PER_TURN_MAX: usize = 512;
 
+/// How long a shard serves before it looks at its sockets again: long replies to many would keep it
+/// from hearing who else is alive.
+pub const SERVING_PER_TURN_US_MAX: u64 = 5_000;
+
 /// Requests of one connection before others have their turn.
 pub const REQUESTS_PER_TURN_MAX: usize = 256;
 

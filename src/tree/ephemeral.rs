@@ -73,6 +73,12 @@ impl Tree {
         self.owners.ephemerals.keys().copied()
     }
 
+    /// Whether nobody else's nodes are below those of a session: they would go with them.
+    pub fn owns_all_below(&self, session: SessionId) -> bool {
+        let is_own = |id: &NodeId| self.node(*id).owner() == Some(session);
+        self.owners.of(session).all(|id| self.node(id).child_ids().iter().all(is_own))
+    }
+
     /// Containers.
     pub fn container_count(&self) -> usize {
         self.owners.containers.len()

@@ -242,6 +242,9 @@ impl Tree {
 
     /// All nodes below `path`, not counting itself; 0 if there is none.
     pub fn descendants(&self, path: &str) -> usize {
+        if path == "/" {
+            return self.nodes.len() - 1;
+        }
         let mut count = 0;
         let mut stack: Vec<NodeId> = self.find_id(path).into_iter().collect();
         while let Some(id) = stack.pop() {

@@ -1,6 +1,7 @@
 //! The end of a session: its ephemerals go in one txn.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 
 use super::{Preparer, Step};
 use crate::request::path;
@@ -13,9 +14,12 @@ const RECORD_OVERHEAD_BYTES: usize = 64;
 impl Preparer {
     /// Never fails: who may close a session is not asked, as its server does it when it expires.
     ///
-    /// The paths are those the session will have once all in flight is applied.
+    /// The paths are those the session will have once all in flight is applied; what is below
+    /// comes first. Only nodes with a TTL can be one below the other: where those are not known
+    /// (`extendedTypesEnabled`), they are ephemerals of a session that never was.
     pub(super) fn close_session<'r>(&mut self, step: &Step<'_>) -> (OpCode, Txn<'r>) {
-        let paths = self.outstanding.ephemerals_of(step.tree, step.author.session);
+        let mut paths = self.outstanding.ephemerals_of(step.tree, step.author.session);
+        paths.sort_by_cached_key(|path| Reverse(path.bytes().filter(|byte| *byte == b'/').count()));
         for path in &paths {
             let node = self.outstanding.get(step.tree, path);
             let parent = self.outstanding.get(step.tree, path::parent(path));

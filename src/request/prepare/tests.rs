@@ -4,6 +4,7 @@ use super::*;
 use crate::request::access::AccessConfig;
 use crate::tree::{NodeKind, Outcome, TTL_MS_MAX};
 use crate::wire::request::{Create, Reconfig};
+use crate::wire::txn::{CreateTxn, TxnHeader};
 
 const BOB: &str = "bob:ikIaKsbtGweaHnb/jKn7OHqbunM=";
 
@@ -448,6 +449,28 @@ fn a_session_ends_with_all_it_will_have() {
     assert_eq!(server.send(delete("/p", -1)), ErrorCode::NotEmpty);
     server.prepare_as(2, Write::Request(Request::CloseSession));
     assert_eq!(server.send(delete("/p", -1)), ErrorCode::Ok);
+    server.apply();
+    assert_eq!(server.tree.ephemeral_count(), 0);
+}
+
+/// Nodes with a TTL, on a server that does not know of such.
+#[test]
+fn ephemerals_below_ephemerals_go_first() {
+    let mut server = Server::new();
+    for (zxid, path) in [(1, "/job"), (2, "/job/task"), (3, "/job/task/step")] {
+        let acl = vec![Acl::anyone(31)];
+        let (data, ephemeral, parent_cversion) = (None, true, -1);
+        let txn =
+            Txn::Create(CreateTxn { path: path.into(), data, acl, ephemeral, parent_cversion });
+        let (session, cxid, time) = (SessionId(9), Xid(0), Millis(0));
+        let header = TxnHeader { session, cxid, zxid: Zxid(zxid), time, op: OpCode::Create };
+        server.tree.apply(&Record { header, txn, digest: None }, None);
+        server.zxid = Zxid(zxid);
+        assert!(server.tree.owns_all_below(SessionId(9)));
+    }
+    server.prepare_as(9, Write::Request(Request::CloseSession));
+    let Txn::CloseSession { paths: Some(paths) } = server.last().txn else { panic!("a close") };
+    assert_eq!(paths, ["/job/task/step", "/job/task", "/job"]);
     server.apply();
     assert_eq!(server.tree.ephemeral_count(), 0);
 }

@@ -172,7 +172,7 @@ pub(super) struct Client {
     pub(super) asked: VecDeque<Asked>,
     /// It is in the list of connections to serve.
     pub(super) is_ready: bool,
-    /// Its socket is not read: it has too much waiting for it.
+    /// Its requests wait: it has too much to read.
     pub(super) is_paused: bool,
     /// Its next write waits for the number of those in flight to fall.
     pub(super) is_held: bool,

@@ -81,6 +81,8 @@ pub struct Shard {
     chunk: Chunk,
     /// An ask did not fit its queue: look again soon.
     is_stalled: bool,
+    /// The last turn left connections to this one.
+    is_behind: bool,
     /// Asks were pushed since the bell was last rung.
     is_asking: bool,
     /// Milliseconds since the server's start, at this turn's.
@@ -129,6 +131,7 @@ impl Shard {
             replies: Vec::new(),
             chunk: Chunk::default(),
             is_stalled: false,
+            is_behind: false,
             is_asking: false,
             now: Millis(0),
             now_us: 0,
@@ -207,8 +210,17 @@ impl Shard {
         self.fresh.push_back((grace, id));
     }
 
+    /// Whoever is served late is heard in time: its session must not expire for it.
     fn on_received(&mut self, id: ConnectionId) {
         self.make_ready(id);
+        if self.is_behind
+            && let Some(client) = self.clients.get_mut(&id)
+            && client.phase == Phase::Open
+        {
+            let max = self.parts.shared.settings.frame_bytes_max;
+            client.ear.hear_waiting(self.parts.reactor.input(id), max);
+            client.ear.touch(client.session.as_deref(), self.now);
+        }
     }
 
     /// What came before the end is served first; see [`Shard::close_if_over`].
@@ -224,7 +236,6 @@ impl Shard {
         let Some(client) = self.clients.get_mut(&id) else { return };
         client.event_bytes = 0;
         if std::mem::take(&mut client.is_paused) {
-            self.parts.reactor.resume(id);
             self.make_ready(id);
         }
     }

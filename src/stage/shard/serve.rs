@@ -6,8 +6,11 @@ use std::sync::atomic::Ordering;
 use super::client::{Client, Phase, Stream};
 use super::desk::{Desk, Verdict};
 use super::{Close, ConnectionId, Shard};
-use crate::limits::{OUTBOX_BYTES_PAUSE, REQUESTS_PER_TURN_MAX};
+use crate::limits::{OUTBOX_BYTES_PAUSE, REQUESTS_PER_TURN_MAX, SERVING_PER_TURN_US_MAX};
 use crate::tree::Tree;
+
+/// Of one connection's requests so many are served between two looks at the clock.
+const REQUESTS_PER_LOOK: usize = 8;
 
 /// What came of looking at a connection's input.
 pub(super) enum Step {
@@ -20,9 +23,11 @@ pub(super) enum Step {
 }
 
 impl Shard {
-    /// Drains the batches, then serves every connection that has input, under one read lock.
+    /// Drains the batches, then serves every connection that has input, under one read lock; if
+    /// that takes long, some now and the others after a look at the sockets.
     pub(super) fn serve_ready(&mut self) {
         self.is_stalled = false;
+        self.is_behind = false;
         self.tell_gone();
         if self.ready.is_empty() && self.parts.batches.is_empty() {
             return;
@@ -38,6 +43,10 @@ impl Shard {
         for _ in 0..self.ready.len() {
             let Some(id) = self.ready.pop_front() else { break };
             self.serve(&tree, id);
+            if self.takes_long() {
+                self.is_behind = !self.ready.is_empty();
+                break;
+            }
         }
         // Before the lock is let go: the zab thread asks under the write side who watches.
         shared.watches[self.parts.index].store(self.watches.summary().watches, Ordering::Relaxed);
@@ -49,12 +58,13 @@ impl Shard {
             None => return,
         }
         let mut is_unfinished = true;
-        for _ in 0..REQUESTS_PER_TURN_MAX {
+        for served in 1..=REQUESTS_PER_TURN_MAX {
             if self.has_too_much_to_read(id) {
                 is_unfinished = false;
                 break;
             }
             match self.step(tree, id) {
+                Step::Next if served % REQUESTS_PER_LOOK == 0 && self.takes_long() => break,
                 Step::Next => {}
                 Step::Wait => {
                     is_unfinished = self.is_stalled;
@@ -73,6 +83,11 @@ impl Shard {
         } else {
             self.close_if_over(id);
         }
+    }
+
+    /// Whether others have waited long enough since the turn began.
+    fn takes_long(&self) -> bool {
+        self.parts.shared.clock.micros() > self.now_us + SERVING_PER_TURN_US_MAX
     }
 
     /// A client that sends no more is closed once everything it sent is dealt with: it may have
@@ -118,7 +133,8 @@ impl Shard {
         }
     }
 
-    /// A client that does not read its replies is not read either.
+    /// A client that does not read its replies is not served; that it sends is heard, as far as its
+    /// input holds it.
     fn has_too_much_to_read(&mut self, id: ConnectionId) -> bool {
         if self.parts.reactor.outbox_bytes(id) + self.replies.len() <= OUTBOX_BYTES_PAUSE {
             return false;
@@ -128,7 +144,6 @@ impl Shard {
             client.is_paused = true;
             let max = self.parts.shared.settings.frame_bytes_max;
             client.ear.hear_waiting(self.parts.reactor.input(id), max);
-            self.parts.reactor.pause(id);
         }
         true
     }

@@ -63,7 +63,10 @@ impl Sessions {
             self.tracker.add(id, timeout_ms, now);
         }
         let owners = tree.sessions_with_ephemerals();
-        self.dead = owners.filter(|owner| tree.session_timeout(*owner).is_none()).collect();
+        let dead = owners.filter(|owner| tree.session_timeout(*owner).is_none());
+        let (dead, kept): (Vec<_>, Vec<_>) = dead.partition(|owner| tree.owns_all_below(*owner));
+        self.dead = dead;
+        warn_of_kept(&kept);
     }
 
     /// The role has ended: whoever comes to know a session asks the tree.
@@ -190,6 +193,16 @@ impl Sessions {
             attached.origin.is_some() || local.is_some_and(|local| local.is_alive(*id))
         });
         touches
+    }
+}
+
+/// They stay ephemerals, of whom nothing is heard, until what is below them is gone.
+fn warn_of_kept(owners: &[SessionId]) {
+    for owner in owners {
+        tracing::warn!(
+            "{owner} is no session, yet owns nodes that have others below them: they are left \
+             alone. Are they nodes with a TTL? Then set extendedTypesEnabled=true"
+        );
     }
 }
 

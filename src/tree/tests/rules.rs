@@ -107,6 +107,15 @@ fn a_ttl_node_without_extended_types_is_shown_raw() {
     assert!(matches!(tree.apply(&record, None), Outcome::Created { stat, .. }
         if stat.ephemeral_owner == ttl_owner(500)));
     assert_eq!((tree.ttl_count(), tree.ephemeral_count()), (0, 1));
+
+    let owner = SessionId(ttl_owner(500));
+    assert!(tree.owns_all_below(owner));
+    let below = [("/t/own", 500, true), ("/t/other", 501, false)];
+    for (zxid, (path, ttl, is_all)) in (2..).zip(below) {
+        let txn = Txn::CreateTtl(plain(path, None, 1), ttl);
+        tree.apply(&self::record(7, zxid, OpCode::CreateTtl, txn), None);
+        assert_eq!(tree.owns_all_below(owner), is_all, "{path}");
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod crowds;
 mod farewells;
 mod frames;
 mod records;
+mod slow;
 #[path = "../support/mod.rs"]
 mod support;
 mod throttles;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         records::CASES,
         counts::CASES,
         crowds::CASES,
+        slow::CASES,
         throttles::CASES,
         farewells::CASES,
     ];

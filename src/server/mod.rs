@@ -17,6 +17,8 @@ use crate::stage::queue::ParkBell;
 use config::Config;
 use notify::Notifier;
 
+pub use crate::net::addresses_of;
+
 /// Makes a ring as a server would, and lets it go.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! From the configuration to what each part of the server needs of it.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use super::config::{self, Config};
@@ -9,6 +9,7 @@ use crate::admin::four_letter::Word;
 use crate::error::{ExitCode, Fatal};
 use crate::ids::Millis;
 use crate::log::snapshot::Compression;
+use crate::net;
 use crate::request::access::{AccessConfig, Digest};
 use crate::request::prepare::PrepareConfig;
 use crate::request::session::TimeoutRange;
@@ -174,8 +175,8 @@ pub(super) fn client_address(config: &Config) -> Result<SocketAddr, Fatal> {
     let Some(host) = &address.host else {
         return Ok((std::net::Ipv6Addr::UNSPECIFIED, address.port).into());
     };
-    let resolved = (host.as_str(), address.port).to_socket_addrs();
-    match resolved.map(|mut addresses| addresses.next()) {
+    let resolved = net::addresses_of(host, address.port);
+    match resolved.map(|addresses| addresses.first().copied()) {
         Ok(Some(address)) => Ok(address),
         Ok(None) => Err(unresolved(host, "it has no address")),
         Err(error) => Err(unresolved(host, &error.to_string())),

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::Report;
@@ -14,6 +14,7 @@ use crate::cli::instance::Instance;
 use crate::cli::status;
 use crate::ids::ServerId;
 use crate::limits::STATUS_WAIT_MS_MAX;
+use crate::server;
 use crate::server::config::ListenAddress;
 use crate::server::config::members::{Member, MemberAddress, Members};
 
@@ -54,7 +55,7 @@ fn resolve<'a>(members: &'a Members, report: &mut Report) -> Vec<Resolved<'a>> {
     let mut resolved = Vec::new();
     for (id, member) in &members.servers {
         for address in &member.addresses {
-            let found = (address.host.as_str(), address.election_port).to_socket_addrs();
+            let found = server::addresses_of(&address.host, address.election_port);
             let ips: Vec<IpAddr> = found.into_iter().flatten().map(|found| found.ip()).collect();
             if ips.is_empty() {
                 let what = format!("server.{id}");

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 
 use rustix::process::Pid;
@@ -10,6 +10,7 @@ use rustix::process::Pid;
 use super::Report;
 use crate::cli::instance::Instance;
 use crate::cli::status;
+use crate::server;
 
 pub(super) fn check(instance: &Instance, report: &mut Report) {
     if let Some(pid) = instance.signs.holder() {
@@ -42,9 +43,8 @@ fn check_running(instance: &Instance, pid: Pid, report: &mut Report) {
 
 /// Binds and lets go again. A name without an address is told where members are looked at.
 fn check_free(key: &str, host: &str, port: u16, report: &mut Report) {
-    let Some(address) = (host, port).to_socket_addrs().ok().and_then(|mut all| all.next()) else {
-        return;
-    };
+    let found = server::addresses_of(host, port).unwrap_or_default();
+    let Some(address) = found.first() else { return };
     let what = format!("{key} {port}");
     match TcpListener::bind(address) {
         Ok(_) => report.fine(&what, "free"),

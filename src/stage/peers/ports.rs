@@ -160,7 +160,8 @@ impl Door {
     }
 }
 
-/// COMPAT: a name that has several addresses stands for its first (`InetSocketAddress`).
+/// COMPAT: a name that has several addresses stands for its first (`InetSocketAddress`), of IPv4
+/// if there is one, as the resolver sorts them.
 fn one_for_each_name(found: &Found) -> Vec<Target> {
     let mut targets: Vec<Target> = Vec::new();
     for target in &found.targets {

@@ -7,11 +7,12 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::mpsc::{Receiver as Asks, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::limits::{DIAL_ADDRESSES_MAX, RESOLVER_QUEUE_MAX, RESOLVER_THREADS_MAX};
+use crate::net;
 use crate::stage::queue::{Bell, Receiver, Sender, bounded};
 use crate::wire::election::PeerAddress;
 
@@ -155,7 +156,7 @@ fn next<W>(waiting: &Mutex<Asks<Ask<W>>>) -> Option<Ask<W>> {
 fn answer<W>(ask: Ask<W>) -> Answer<W> {
     let mut found = Found::default();
     for name in ask.names {
-        match (name.host.as_str(), name.port).to_socket_addrs() {
+        match net::addresses_of(&name.host, name.port) {
             Ok(addresses) => {
                 for at in addresses {
                     add(&mut found.targets, &name, at);

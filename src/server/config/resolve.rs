@@ -52,9 +52,6 @@ fn listen_address(values: &Values, prefix: &str) -> Result<Option<ListenAddress>
 
 pub(super) fn clients(values: &Values) -> Result<Clients, ConfigError> {
     let frame_bytes_max: u32 = values.whole("jute.maxbuffer");
-    let extra = values.text_given("jute.maxbuffer.extrasize");
-    let frame_bytes_extra =
-        extra.map_or(frame_bytes_max, |_| values.whole("jute.maxbuffer.extrasize"));
     Ok(Clients {
         address: listen_address(values, "client")?,
         secure_address: listen_address(values, "secureClient")?,
@@ -64,7 +61,7 @@ pub(super) fn clients(values: &Values) -> Result<Clients, ConfigError> {
         sessionless_timeout_ms: values.whole("nio.sessionlessCnxnTimeout"),
         tcp_keep_alive: values.flag("clientTcpKeepAlive"),
         frame_bytes_max,
-        frame_bytes_extra: frame_bytes_extra.max(FRAME_BYTES_EXTRA_MIN),
+        frame_bytes_extra: frame_bytes_extra(values, frame_bytes_max),
         outstanding_max: values.whole("globalOutstandingLimit"),
         four_letter_whitelist: values.text("4lw.commands.whitelist").to_owned(),
         read_only_mode: values.flag("readonlymode.enabled"),
@@ -74,6 +71,13 @@ pub(super) fn clients(values: &Values) -> Result<Clients, ConfigError> {
         request_throttle: request_throttle(values),
         connection_throttle: connection_throttle(values),
     })
+}
+
+/// COMPAT: nobody checks it, and what is no number leaves the default (`BinaryInputArchive`).
+fn frame_bytes_extra(values: &Values, default: u32) -> u32 {
+    let given = values.int_given("jute.maxbuffer.extrasize");
+    let bytes = given.map_or(default, |bytes| u32::try_from(bytes).unwrap_or(0));
+    bytes.max(FRAME_BYTES_EXTRA_MIN)
 }
 
 fn request_throttle(values: &Values) -> RequestThrottle {

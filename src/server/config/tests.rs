@@ -198,6 +198,22 @@ fn warnings_for_properties() {
     assert_eq!((loud(&warnings).len(), warnings.len()), (0, 2), "a debug line each");
 }
 
+/// The extra size as `BinaryInputArchive` takes it, whatever is written.
+#[test]
+fn the_extra_size_is_never_refused() {
+    const ELSE: u32 = crate::limits::FRAME_BYTES_MAX_DEFAULT;
+    let cases = [("4096", 4096), ("7", 1024), ("-1", 1024), ("", ELSE), ("4m", ELSE)];
+    let site = Site::new();
+    for (text, bytes) in cases {
+        let line = format!("{FIVE_LINES}jute.maxbuffer.extrasize={text}\n");
+        let property = ("zookeeper.jute.maxbuffer.extrasize", text);
+        for (config, warnings) in [site.load(&line, &[]), site.load(FIVE_LINES, &[property])] {
+            assert_eq!(config.clients.frame_bytes_extra, bytes, "{text:?}");
+            assert_eq!(loud(&warnings), [""; 0], "{text:?}");
+        }
+    }
+}
+
 /// Each line, added to the five, and the words that refuse it.
 #[test]
 fn lines_that_are_refused() {
@@ -552,6 +568,18 @@ fn ranges_are_kept() {
                 );
                 assert_eq!(refused, !allowed, "{}={number}", key.name);
             }
+        }
+    }
+}
+
+/// What only a Java machine obeys is not checked, so it may hold anything.
+#[test]
+fn keys_of_a_java_machine_take_anything() {
+    for key in KEYS.iter().filter(|key| key.scope == Scope::Java) {
+        for text in ["", "abc", "-1", "9999999999"] {
+            let site = Site::new();
+            site.load(&format!("{FIVE_LINES}{}={text}\n", key.name), &[]);
+            site.load(FIVE_LINES, &[(&format!("zookeeper.{}", key.name), text)]);
         }
     }
 }

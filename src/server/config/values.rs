@@ -232,6 +232,11 @@ impl Values {
         T::try_from(number).ok().expect("the table's range fits the type")
     }
 
+    /// A number that nobody checked; `None` where Java (`Integer.getInteger`) finds none.
+    pub(super) fn int_given(&self, name: &str) -> Option<i32> {
+        i32::try_from(whole(self.text(name))?).ok()
+    }
+
     /// A limit: `None` where 0 or less turns it off.
     pub(super) fn limit<T: TryFrom<i64>>(&self, name: &str) -> Option<T> {
         let number: i64 = self.whole(name);

@@ -225,8 +225,11 @@ fn last_written<S: Source>(
 ///
 /// Each write attempt takes the next counter and is logged, failed ones too; the first txn of an
 /// epoch has counter 1. How many an earlier epoch had cannot be known.
+///
+/// COMPAT: a Java server that stands alone counts on into the next epoch, over its counter 0.
 fn follows(last: Zxid, next: Zxid) -> bool {
-    last.next() == Some(next) || (next.epoch() > last.epoch() && next.counter() == 1)
+    let is_next = last.0.checked_add(1) == Some(next.0);
+    is_next || (next.epoch() > last.epoch() && next.counter() == 1)
 }
 
 struct Replay {
@@ -370,4 +373,29 @@ fn cut(file: &Path, offset: u64) -> Result<(), Error> {
     let log = log.map_err(Error::io(Action::Cut, file))?;
     log.set_len(offset).map_err(Error::io(Action::Cut, file))?;
     log.sync_all().map_err(Error::io(Action::Flush, file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_leaves_no_room_for_a_record() {
+        const E1: i64 = 1 << 32;
+        let cases = [
+            (1, 2, true),
+            (1, 3, false),
+            (2, 2, false),
+            (7, E1 + 1, true),
+            (7, E1, false),
+            (E1 - 1, E1, true),
+            (E1 - 1, E1 + 1, true),
+            (E1 - 2, E1, false),
+            (E1, E1 + 1, true),
+            (i64::MAX, i64::MIN, false),
+        ];
+        for (last, next, expected) in cases {
+            assert_eq!(follows(Zxid(last), Zxid(next)), expected, "{last:#x} {next:#x}");
+        }
+    }
 }

@@ -79,7 +79,7 @@ fn a_torn_file_matters_only_if_something_is_missing_behind_it() {
 fn gaps_are_found_wherever_they_are() {
     const E1: i64 = 1 << 32;
     type Case = (&'static str, &'static [i64], i64, Option<(i64, i64)>);
-    let cases: [Case; 8] = [
+    let cases: [Case; 9] = [
         ("within a file", &[1, 2, 4], 0, Some((2, 4))),
         ("behind the snapshot", &[7, 8], 5, Some((5, 7))),
         ("none behind the snapshot", &[6, 7], 5, None),
@@ -87,6 +87,7 @@ fn gaps_are_found_wherever_they_are() {
         ("a new epoch begins with 1", &[1, 2, E1 + 1], 0, None),
         ("an epoch without txns", &[1, E1 * 2 + 1], 0, None),
         ("a new epoch that begins later", &[1, E1 + 2], 0, Some((1, E1 + 2))),
+        ("a Java server that stands alone counts on", &[E1 - 1, E1, E1 + 1], E1 - 2, None),
         ("behind a leader's first snapshot", &[E1 + 1, E1 + 2], E1, None),
     ];
     for (story, zxids, snapshot, gap) in cases {

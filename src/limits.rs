@@ -3,7 +3,7 @@
 /// Java's default `jute.maxbuffer`; a longer frame closes the connection.
 pub const FRAME_BYTES_MAX_DEFAULT: u32 = 0xf_ffff;
 
-/// The largest `jute.maxbuffer` that may be configured.
+/// The largest `jute.maxbuffer`; one that is larger is lowered to it.
 pub const FRAME_BYTES_MAX_CEILING: u32 = 1 << 30;
 
 /// Proposals between the zab thread and the log thread; one more waits in the shards.

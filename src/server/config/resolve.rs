@@ -8,6 +8,7 @@ use super::settings::{
     Storage, Tree,
 };
 use super::values::Values;
+use crate::limits::FRAME_BYTES_MAX_CEILING;
 use crate::request::access::DigestAlgorithm;
 use crate::request::throttle::{BucketConfig, Weights};
 
@@ -50,8 +51,8 @@ fn listen_address(values: &Values, prefix: &str) -> Result<Option<ListenAddress>
     Ok(Some(ListenAddress { host, port: values.whole(&port) }))
 }
 
-pub(super) fn clients(values: &Values) -> Result<Clients, ConfigError> {
-    let frame_bytes_max: u32 = values.whole("jute.maxbuffer");
+pub(super) fn clients(values: &mut Values) -> Result<Clients, ConfigError> {
+    let frame_bytes_max = at_most(values, "jute.maxbuffer", FRAME_BYTES_MAX_CEILING);
     Ok(Clients {
         address: listen_address(values, "client")?,
         secure_address: listen_address(values, "secureClient")?,
@@ -141,6 +142,15 @@ fn at_least(values: &mut Values, name: &str, least: u32) -> u32 {
         return least;
     }
     values.whole(name)
+}
+
+/// What a number is lowered to if it is above it; Java has no such bound.
+fn at_most(values: &mut Values, name: &str, most: u32) -> u32 {
+    let number: u32 = values.whole(name);
+    if number > most {
+        values.warn(format!("{name}: {number} is too large. Using {most}"));
+    }
+    number.min(most)
 }
 
 fn kib(values: &Values, name: &str) -> Option<u64> {

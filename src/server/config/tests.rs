@@ -163,6 +163,7 @@ fn warnings_for_lines() {
         ("observer.election.DelayMs=9", "observer.election.DelayMs is kept, but not in force"),
         ("dataLogDir=log", "dataLogDir=log is relative to where the server is started"),
         ("peerType=observer", "Peer type from servers list (participant) doesn't match peerType"),
+        ("jute.maxbuffer=2147483647", "jute.maxbuffer: 2147483647 is too large. Using 1073741824"),
         ("server.1=a:1:2", "Invalid configuration, only one server specified (ignoring)"),
     ];
     for (line, warning) in cases {
@@ -183,6 +184,8 @@ fn warnings_for_properties() {
         ("zookeeper.tickTime", "5", "has no effect: tickTime belongs in zoo.cfg"),
         ("dataDir", "x", "has no effect: dataDir belongs in zoo.cfg"),
         ("zookeeper.snapCount", "many", "many is not allowed; snapCount takes a whole number"),
+        ("jute.maxbuffer", "1073741825", "jute.maxbuffer: 1073741825 is too large. Using 107374"),
+        ("jute.maxbuffer", "9999999999", "9999999999 is not allowed; jute.maxbuffer takes a whole"),
         ("zookeeper.enforceQuota", "yes", "yes is taken as false; enforceQuota takes true or fal"),
     ];
     for (name, value, warning) in cases {
@@ -214,6 +217,18 @@ fn the_extra_size_is_never_refused() {
     }
 }
 
+#[test]
+fn the_largest_frame_has_a_ceiling() {
+    let site = Site::new();
+    for text in ["1073741824", "1073741825", "2147483647"] {
+        let (in_file, _) = site.load(&format!("{FIVE_LINES}jute.maxbuffer={text}\n"), &[]);
+        let (property, _) = site.load(FIVE_LINES, &[("jute.maxbuffer", text)]);
+        for config in [in_file, property] {
+            assert_eq!(config.clients.frame_bytes_max, 1 << 30, "{text}");
+        }
+    }
+}
+
 /// Each line, added to the five, and the words that refuse it.
 #[test]
 fn lines_that_are_refused() {
@@ -233,7 +248,7 @@ fn lines_that_are_refused() {
         ("forceSync=NO", "forceSync takes yes or no"),
         ("snapshot.compression.method=zip", "takes nothing or gz or snappy"),
         ("globalOutstandingLimit=0", "a whole number from 1"),
-        ("jute.maxbuffer=9999999999", "a whole number from 1 to 1073741824"),
+        ("jute.maxbuffer=9999999999", "a whole number from 1 to 2147483647"),
         ("minSessionTimeout=50000", "minSessionTimeout must not be larger than maxSessionTimeout"),
         ("secureClientPortAddress=::1", "secureClientPortAddress is set but secureClientPort is"),
         ("metricsProvider.className=x.Y", "metrics provider class was not found: x.Y"),

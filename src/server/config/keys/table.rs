@@ -3,7 +3,6 @@
 use super::Kind::{self, Bool, Hours, OneOf, OneOfAnyCase, Real, Text, Whole};
 use super::Scope::{self, Ensemble, Fixed, Java, Later, Server};
 use super::{Key, Spelling};
-use crate::limits::FRAME_BYTES_MAX_CEILING;
 
 const INT: i64 = i32::MAX as i64;
 const ANY_INT: Kind = Whole(i32::MIN as i64, INT);
@@ -39,7 +38,6 @@ const HASH: Kind = OneOfAnyCase(&[
 ]);
 /// Twenty ticks are the default session timeout, and must fit an `int`.
 const TICK: Kind = Whole(1, INT / 20);
-const FRAME: Kind = Whole(1, FRAME_BYTES_MAX_CEILING as i64);
 
 const fn file(name: &'static str, kind: Kind, default: &'static str, scope: Scope) -> Key {
     Key { name, spelling: Spelling::File, kind, default, scope }
@@ -172,7 +170,7 @@ pub const KEYS: &[Key] = &[
     bare("znode.container.checkIntervalMs", POSITIVE, "60000", Server),
     bare("znode.container.maxPerMinute", POSITIVE, "10000", Server),
     bare("znode.container.maxNeverUsedIntervalMs", Whole(0, i64::MAX), "0", Server),
-    bare("jute.maxbuffer", FRAME, "1048575", Server),
+    bare("jute.maxbuffer", POSITIVE, "1048575", Server),
     prop("jute.maxbuffer.extrasize", COUNT, "", Java),
     // Quorum and election.
     prop("cnxTimeout", POSITIVE, "5000", Ensemble),

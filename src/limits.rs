@@ -206,8 +206,9 @@ pub const SNAPSHOT_REST_FACTOR: u64 = 9;
 /// Images of the tree under way: one for the snapshot, the rest for learners that are behind.
 pub const IMAGES_MAX: usize = 8;
 
-/// Containers and TTL nodes found to be due by one look.
-pub const REAP_CANDIDATES_MAX: usize = 10_000;
+/// Containers and TTL nodes looked at by one look, and so those that are known to be due.
+/// Nothing else is ordered meanwhile, so it is to be short.
+pub const REAP_CANDIDATES_MAX: usize = 1000;
 
 /// Text of the addresses in an election handshake: Java reads no more.
 pub const HANDSHAKE_ADDRESS_BYTES_MAX: usize = 2048;

@@ -5,6 +5,7 @@
 //! from the nodes; none of it is stored.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use super::Tree;
 use super::node::{Node, NodeId, NodeKind, TTL_MS_MAX};
@@ -57,6 +58,38 @@ impl Owners {
     }
 }
 
+/// How far the reaper has come: in one round it looks at each node once.
+#[derive(Debug, Default)]
+pub struct ReapRound {
+    /// The last ones that it looked at.
+    container: Option<NodeId>,
+    ttl: Option<NodeId>,
+    is_turn_of_ttl: bool,
+    is_done: bool,
+}
+
+impl ReapRound {
+    /// Whether it has looked at all.
+    pub const fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    /// Containers and TTL nodes in turn, so that neither have to wait for the end of the others.
+    fn next(&mut self, owners: &Owners) -> Option<NodeId> {
+        let container = (&owners.containers, &mut self.container);
+        let ttl = (&owners.ttls, &mut self.ttl);
+        let turns = if self.is_turn_of_ttl { [ttl, container] } else { [container, ttl] };
+        self.is_turn_of_ttl = !self.is_turn_of_ttl;
+        let id = turns.into_iter().find_map(|(ids, last)| {
+            let behind = last.map_or(Bound::Unbounded, Bound::Excluded);
+            *last = Some(*ids.range((behind, Bound::Unbounded)).next()?);
+            *last
+        });
+        self.is_done = id.is_none();
+        id
+    }
+}
+
 impl Tree {
     /// Ephemerals of all sessions.
     pub fn ephemeral_count(&self) -> usize {
@@ -89,22 +122,34 @@ impl Tree {
         self.owners.ttls.len()
     }
 
-    /// Paths of at most `limit` nodes whose time is over at `now` (wall clock): containers that
-    /// lost their last child, or have waited longer than `max_never_used` (0: for ever) for their
-    /// first, and TTL nodes without children (`ContainerManager.getCandidates`).
-    pub fn reapable(&self, now: Millis, max_never_used: Millis, limit: usize) -> Vec<String> {
-        let older = |node: &Node, age: i64| now.0.saturating_sub(node.mtime) > age;
-        let container = |node: &Node| {
-            node.cversion > 0 || (max_never_used.0 != 0 && older(node, max_never_used.0))
-        };
-        let ttl = |node: &Node| match node.ephemeral_owner & TTL_MS_MAX {
-            0 => false,
-            ttl => older(node, ttl),
-        };
-        let childless = |id: &NodeId| Some(self.node(*id)).filter(|node| node.child_count() == 0);
-        let containers = self.owners.containers.iter().filter_map(childless);
-        let ttls = self.owners.ttls.iter().filter_map(childless);
-        let over = containers.filter(|node| container(node)).chain(ttls.filter(|node| ttl(node)));
-        over.take(limit).map(|node| node.path().to_owned()).collect()
+    /// Looks at the next `limit` containers and TTL nodes of a round, and says the paths of those
+    /// whose time is over at `now` (wall clock): containers that lost their last child, or have
+    /// waited longer than `max_never_used` (0: for ever) for their first, and TTL nodes without
+    /// children (`ContainerManager.getCandidates`).
+    pub fn reapable(
+        &self,
+        now: Millis,
+        max_never_used: Millis,
+        round: &mut ReapRound,
+        limit: usize,
+    ) -> Vec<String> {
+        let next = std::iter::from_fn(|| round.next(&self.owners));
+        let nodes = next.take(limit).map(|id| self.node(id));
+        let over =
+            nodes.filter(|node| node.child_count() == 0 && is_over(node, now, max_never_used));
+        over.map(|node| node.path().to_owned()).collect()
+    }
+}
+
+/// Whether a childless node is to be reaped.
+fn is_over(node: &Node, now: Millis, max_never_used: Millis) -> bool {
+    let older = |age: i64| now.0.saturating_sub(node.mtime) > age;
+    let ttl = node.ephemeral_owner & TTL_MS_MAX;
+    match node.kind {
+        NodeKind::Container => {
+            node.cversion > 0 || (max_never_used.0 != 0 && older(max_never_used.0))
+        }
+        NodeKind::Ttl => ttl != 0 && older(ttl),
+        NodeKind::Persistent | NodeKind::Ephemeral => false,
     }
 }

@@ -32,6 +32,7 @@ use slab::Slab;
 
 pub use acl::SharedAcl;
 pub use apply::{Change, ChangeKind, Outcome};
+pub use ephemeral::ReapRound;
 pub use node::{CONTAINER_OWNER, Node, NodeKind, StatPersisted, TTL_MS_MAX, ttl_owner};
 pub use quota::{Limits, Quota, Usage};
 

@@ -1,33 +1,23 @@
 //! What the zab thread does besides: when to snapshot, reap, and answer questions.
 
-use std::collections::VecDeque;
-
 use super::ZabStage;
 use super::commit::Pending;
 use super::pace::Pace;
+use super::reap::Reaper;
 use super::sessions::server_for;
 use crate::ids::{Millis, SessionId, Zxid};
-use crate::limits::REAP_CANDIDATES_MAX;
 use crate::request::prepare::Write;
 use crate::stage::control::Inquiry;
 use crate::stage::log::LogAsk;
 use crate::stage::shared::Settings;
 use crate::tree::Tree;
 
-/// When nothing is due.
-const NEVER: Millis = Millis(i64::MAX);
-
 /// See the module.
 pub(super) struct Chores {
     /// What the log has told so far.
     pub(super) durable_seen: Zxid,
     pace: Pace,
-    reap_interval: Millis,
-    reap_pace: Millis,
-    never_used: Millis,
-    next_scan: Millis,
-    next_reap: Millis,
-    candidates: VecDeque<String>,
+    reaper: Reaper,
 }
 
 impl Chores {
@@ -35,12 +25,7 @@ impl Chores {
         Self {
             durable_seen: last,
             pace: Pace::new(settings, replayed),
-            reap_interval: Millis(i64::from(settings.reap_interval_ms)),
-            reap_pace: Millis(60_000 / i64::from(settings.reap_per_minute_max.max(1))),
-            never_used: settings.container_never_used,
-            next_scan: Millis(now.0 + i64::from(settings.reap_interval_ms)),
-            next_reap: NEVER,
-            candidates: VecDeque::new(),
+            reaper: Reaper::new(settings, now),
         }
     }
 
@@ -49,7 +34,7 @@ impl Chores {
     }
 
     pub(super) fn next_due(&self) -> Millis {
-        self.next_scan.min(self.next_reap)
+        self.reaper.next_due()
     }
 }
 
@@ -68,29 +53,18 @@ impl ZabStage {
     }
 
     pub(super) fn do_chores(&mut self) {
-        if !self.can_propose() {
+        if !self.can_propose() || self.chores.next_due() > self.now {
             return;
         }
-        if self.chores.next_scan <= self.now {
-            self.chores.next_scan = Millis(self.now.0 + self.chores.reap_interval.0);
-            let wall = crate::clock::wall();
-            let tree = self.parts.shared.tree.read();
-            let due = tree.reapable(wall, self.chores.never_used, REAP_CANDIDATES_MAX);
-            self.chores.candidates = due.into();
-            self.chores.next_reap = self.now;
+        let reaper = &mut self.chores.reaper;
+        if reaper.has_to_look() {
+            reaper.look(&self.parts.shared.tree.read(), self.now, self.wall);
         }
-        if self.chores.next_reap <= self.now {
-            self.reap_one();
-        }
+        self.reap_one();
     }
 
-    /// Containers and TTL nodes go one at a time, at the configured pace.
     fn reap_one(&mut self) {
-        let Some(path) = self.chores.candidates.pop_front() else {
-            self.chores.next_reap = NEVER;
-            return;
-        };
-        self.chores.next_reap = Millis(self.now.0 + self.chores.reap_pace.0);
+        let Some(path) = self.chores.reaper.next(self.now) else { return };
         tracing::info!(path, "deleting a container or a node whose time is over");
         let write = Write::DeleteContainer { path: path.into() };
         self.propose(&server_for(SessionId::NONE), write, Pending::Own);

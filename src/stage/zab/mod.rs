@@ -17,6 +17,7 @@ mod ensemble;
 mod intake;
 mod outputs;
 mod pace;
+mod reap;
 mod role;
 mod sessions;
 

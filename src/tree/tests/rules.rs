@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::tree::ChangeKind::{Created, DataChanged, Deleted};
-use crate::tree::{CONTAINER_OWNER, ChangeKind, Node, NodeKind, ttl_owner};
+use crate::tree::{CONTAINER_OWNER, ChangeKind, Node, NodeKind, ReapRound, ttl_owner};
 use crate::wire::ErrorCode;
 
 const NO_NODE: Result<Option<Stat>, i32> = Err(ErrorCode::NoNode.to_wire());
@@ -380,7 +380,8 @@ fn the_reaper_is_shown_whose_time_is_over() {
     feed.create_as(OpCode::CreateTtl, "/ttl", b"", |create| Txn::CreateTtl(create, 500)); // at 4000
     feed.create("/ttl/child");
     let reapable = |feed: &Feed, now, never_used, limit| {
-        feed.tree.reapable(Millis(now), Millis(never_used), limit)
+        let (now, never_used) = (Millis(now), Millis(never_used));
+        feed.tree.reapable(now, never_used, &mut ReapRound::default(), limit)
     };
     assert_eq!(reapable(&feed, 99_000, 0, 9), [""; 0], "both have children, one never had any");
     assert_eq!(reapable(&feed, 2500, 500, 9), [""; 0], "not longer than that");
@@ -394,6 +395,35 @@ fn the_reaper_is_shown_whose_time_is_over() {
     assert_eq!(reapable(&feed, 8500, 0, 9), ["/used"], "a new mtime, a new life");
     feed.run(OpCode::DeleteContainer, Txn::Delete { path: "/used".into() }).0.expect("it is there");
     assert_eq!(feed.tree.container_count(), 1);
+}
+
+/// By so many looks, each with what it found.
+fn looks(tree: &Tree, round: &mut ReapRound, limit: usize) -> Vec<Vec<String>> {
+    let mut found = vec![];
+    while !round.is_done() {
+        assert!(found.len() < 9, "a round ends");
+        found.push(tree.reapable(Millis(99_000), Millis(1), round, limit));
+    }
+    found
+}
+
+#[test]
+fn a_round_of_the_reaper_looks_at_each_node_once_and_at_both_kinds_in_turn() {
+    let mut feed = Feed::new();
+    for path in ["/c1", "/c2", "/c3", "/c4"] {
+        feed.create_as(OpCode::CreateContainer, path, b"", Txn::CreateContainer);
+    }
+    for path in ["/t1", "/t2"] {
+        feed.create_as(OpCode::CreateTtl, path, b"", |create| Txn::CreateTtl(create, 500));
+    }
+    let mut round = ReapRound::default();
+    let found = looks(&feed.tree, &mut round, 4);
+    assert_eq!(found, [vec!["/c1", "/t1", "/c2", "/t2"], vec!["/c3", "/c4"]]);
+    assert_eq!(looks(&feed.tree, &mut round, 4).len(), 0);
+    feed.create("/c2/child");
+    let found = looks(&feed.tree, &mut ReapRound::default(), 2);
+    assert_eq!(found, [vec!["/c1", "/t1"], vec!["/t2"], vec!["/c3", "/c4"], vec![]]);
+    assert_eq!(looks(&Tree::new(), &mut ReapRound::default(), 2).concat(), [""; 0]);
 }
 
 #[test]

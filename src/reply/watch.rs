@@ -33,7 +33,7 @@ impl std::error::Error for TooManyWatches {}
 /// What the words `wchs` and `mntr` count.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct WatchSummary {
-    /// Connections with a watch of data.
+    /// Connections with a watch of data, and those whose last one fired.
     pub connections: usize,
     /// Paths with a watch of data.
     pub paths: usize,
@@ -222,6 +222,12 @@ impl WatchTable {
     /// How many of what.
     pub fn summary(&self) -> WatchSummary {
         self.tables.summary()
+    }
+
+    /// Connections with a watch of data, and those whose last one fired: whom `wchc` lists and
+    /// `wchs` counts. In no particular order.
+    pub fn watching(&self) -> impl Iterator<Item = u64> {
+        self.tables.listed()
     }
 
     /// Calls `visit` for each path with a watch of data, and each connection that has it there:

@@ -124,6 +124,21 @@ def test_watches(client):
     assert f"/words\n\t{session}\n" in ask(b"wchp")
 
 
+def test_a_connection_whose_watches_fired_is_listed_until_it_closes():
+    other = KazooClient(hosts=f"127.0.0.1:{PORT}", timeout=10.0)
+    other.start(timeout=15)
+    session = f"0x{other.client_id[0]:x}"
+    other.create("/fired", b"x", ephemeral=True)
+    other.get("/fired", watch=lambda event: None)
+    counted = int(ask(b"wchs").split()[0])
+    other.set("/fired", b"y")
+    assert "/fired" not in ask(b"wchp")
+    assert re.search(rf"^{session}\n(?!\t)", ask(b"wchc"), re.M), ask(b"wchc")
+    assert int(ask(b"wchs").split()[0]) == counted
+    other.stop()
+    other.close()
+
+
 def test_mntr():
     values = {}
     for line in ask(b"mntr").splitlines():

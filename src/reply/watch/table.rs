@@ -1,7 +1,8 @@
 //! The entries of the watch tables and the lists they stand in.
 //!
 //! INVARIANT: an entry has at least one mode and stands in exactly two lists, its path's in its
-//! table and its connection's; a path or connection without entries is not kept.
+//! table and its connection's; a path without entries is not kept, nor a connection, unless the
+//! last of its data watches fired: it is listed until it closes.
 
 use std::collections::HashMap;
 
@@ -84,6 +85,8 @@ struct Connection {
     head: u32,
     /// Entries in each table.
     watches: [u32; 2],
+    /// Whether it is listed with the data watches that it has, or had.
+    is_listed: bool,
     /// The last step in which it was told of something.
     told: u64,
 }
@@ -103,8 +106,8 @@ pub(super) struct WatchTables {
     watches: [usize; 2],
     /// Paths in the data table.
     data_paths: usize,
-    /// Connections with an entry in the data table.
-    data_connections: usize,
+    /// Connections that are listed.
+    listed: usize,
     step: u64,
 }
 
@@ -125,7 +128,7 @@ impl WatchTables {
             recursive: 0,
             watches: [0; 2],
             data_paths: 0,
-            data_connections: 0,
+            listed: 0,
             step: 0,
         }
     }
@@ -187,7 +190,8 @@ impl WatchTables {
     }
 
     fn insert_connection(&mut self, key: u64) -> u32 {
-        let connection = Connection { key, head: NONE, watches: [0; 2], told: 0 };
+        let (watches, is_listed) = ([0; 2], false);
+        let connection = Connection { key, head: NONE, watches, is_listed, told: 0 };
         let id = index(self.connections.insert(connection));
         self.by_key.insert(key, id);
         id
@@ -227,8 +231,9 @@ impl WatchTables {
         let owner = &mut self.connections[connection as usize];
         owner.head = id;
         owner.watches[table as usize] += 1;
-        if table == Table::Data && owner.watches[table as usize] == 1 {
-            self.data_connections += 1;
+        if table == Table::Data && !owner.is_listed {
+            owner.is_listed = true;
+            self.listed += 1;
         }
         self.watches[table as usize] += 1;
         let (entries, hash) = (&self.entries, &self.hash);
@@ -241,7 +246,29 @@ impl WatchTables {
 
     /// Takes modes from a watch; `true` if it had any of them.
     pub(super) fn remove(&mut self, table: Table, text: &str, key: u64, modes: Modes) -> bool {
-        self.find(table, text, key).is_some_and(|id| self.take(id, modes))
+        let Some(id) = self.find(table, text, key) else { return false };
+        let connection = self.entries[id as usize].connection;
+        let had_any = self.take(id, modes);
+        if table == Table::Data && self.connections[connection as usize].watches[0] == 0 {
+            self.unlist(connection);
+        }
+        had_any
+    }
+
+    /// COMPAT: `WatchManager` forgets a connection that closes, or takes its last watch back, but
+    /// not one whose last watch fires.
+    fn unlist(&mut self, connection: u32) {
+        let owner = &mut self.connections[connection as usize];
+        self.listed -= usize::from(std::mem::take(&mut owner.is_listed));
+        self.drop_if_idle(connection);
+    }
+
+    fn drop_if_idle(&mut self, connection: u32) {
+        let owner = &self.connections[connection as usize];
+        if owner.watches == [0; 2] && !owner.is_listed {
+            self.by_key.remove(&owner.key);
+            self.connections.remove(connection as usize);
+        }
     }
 
     fn take(&mut self, id: u32, modes: Modes) -> bool {
@@ -302,19 +329,14 @@ impl WatchTables {
             owner.head = entry.connection_next;
         }
         owner.watches[entry.table as usize] -= 1;
-        if entry.table == Table::Data && owner.watches[entry.table as usize] == 0 {
-            self.data_connections -= 1;
-        }
-        if owner.watches == [0; 2] {
-            let owner = self.connections.remove(entry.connection as usize);
-            self.by_key.remove(&owner.key);
-        }
+        self.drop_if_idle(entry.connection);
     }
 
     /// Drops all watches of a connection.
     pub(super) fn remove_connection(&mut self, key: u64) {
         let Some(connection) = self.by_key.get(&key).copied() else { return };
         let mut id = self.connections[connection as usize].head;
+        self.unlist(connection);
         while id != NONE {
             let next = self.entries[id as usize].connection_next;
             self.take(id, Modes::ALL);
@@ -377,11 +399,16 @@ impl WatchTables {
 
     pub(super) fn summary(&self) -> WatchSummary {
         WatchSummary {
-            connections: self.data_connections,
+            connections: self.listed,
             paths: self.data_paths,
             data_watches: self.watches[0],
             watches: self.watches[0] + self.watches[1],
         }
+    }
+
+    pub(super) fn listed(&self) -> impl Iterator<Item = u64> {
+        let listed = self.connections.iter().filter(|(_, connection)| connection.is_listed);
+        listed.map(|(_, connection)| connection.key)
     }
 
     pub(super) fn for_each(&self, table: Table, mut visit: impl FnMut(&str, u64)) {

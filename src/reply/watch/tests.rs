@@ -55,6 +55,40 @@ fn a_standard_watch_fires_once() {
     told.sort();
     assert_eq!(told, ["1 changed /a", "2 changed /a"]);
     assert_eq!(fire(&mut table, DataChanged, "/a"), [""; 0]);
+    assert_eq!(table.summary(), WatchSummary { connections: 2, ..WatchSummary::default() });
+}
+
+#[test]
+fn a_connection_whose_last_watch_fired_is_listed_until_it_closes() {
+    let listed = |table: &WatchTable| {
+        let mut listed: Vec<_> = table.watching().collect();
+        listed.sort_unstable();
+        assert_eq!(listed.len(), table.summary().connections);
+        listed
+    };
+    let mut table = table();
+    for connection in [1, 2, 3] {
+        table.watch_data(connection, "/a").unwrap();
+    }
+    table.watch_children(3, "/a").unwrap();
+    table.watch_children(4, "/a").unwrap();
+    assert_eq!(listed(&table), [1, 2, 3], "of data");
+    assert_eq!(fire(&mut table, DataChanged, "/a").len(), 3);
+    assert_eq!((listed(&table), table.summary().paths), (vec![1, 2, 3], 0));
+    table.remove_connection(1);
+    assert_eq!(listed(&table), [2, 3]);
+    // Who takes its last watch back is not listed.
+    table.watch_data(2, "/b").unwrap();
+    assert!(table.remove(2, "/b", WatchKind::Data));
+    assert_eq!(listed(&table), [3]);
+    assert!(table.remove(3, "/a", WatchKind::Any), "that of the children");
+    assert_eq!(listed(&table), [3], "which the list is not about");
+    table.watch_data(3, "/b").unwrap();
+    table.watch_data(3, "/c").unwrap();
+    assert!(table.remove(3, "/c", WatchKind::Data));
+    assert_eq!(listed(&table), [3], "there is another");
+    table.remove_connection(3);
+    table.remove_connection(4);
     assert_eq!(table.summary(), WatchSummary::default());
 }
 
@@ -117,7 +151,7 @@ fn a_deletion_spends_both_watches_of_a_node() {
     table.watch_children(1, "/a").unwrap();
     table.watch_children(2, "/a").unwrap();
     assert_eq!(fire(&mut table, Deleted, "/a"), ["1 deleted /a", "2 deleted /a"]);
-    assert_eq!(table.summary(), WatchSummary::default());
+    assert_eq!(table.summary(), WatchSummary { connections: 1, ..WatchSummary::default() });
 }
 
 #[test]
@@ -276,6 +310,7 @@ fn the_tables_are_a_map() {
     use std::collections::BTreeSet;
     let mut table = table();
     let mut model = BTreeSet::new();
+    let mut listed = BTreeSet::new();
     let mut state = 88_172_645_463_325_252u64;
     for _ in 0..20_000 {
         state ^= state << 13;
@@ -286,9 +321,11 @@ fn the_tables_are_a_map() {
             0..4 => {
                 table.watch_data(connection, &path).unwrap();
                 model.insert((path, connection));
+                listed.insert(connection);
             }
             4 => {
                 table.remove_connection(connection);
+                listed.remove(&connection);
                 model.retain(|(_, other)| *other != connection);
             }
             5..8 => {
@@ -308,12 +345,14 @@ fn the_tables_are_a_map() {
             _ => {
                 let removed = table.remove(connection, &path, WatchKind::Data);
                 assert_eq!(removed, model.remove(&(path, connection)));
+                if removed && model.iter().all(|(_, other)| *other != connection) {
+                    listed.remove(&connection);
+                }
             }
         }
         let paths: BTreeSet<_> = model.iter().map(|(path, _)| path).collect();
-        let connections: BTreeSet<_> = model.iter().map(|(_, connection)| connection).collect();
         let summary = WatchSummary {
-            connections: connections.len(),
+            connections: listed.len(),
             paths: paths.len(),
             data_watches: model.len(),
             watches: model.len(),

@@ -49,13 +49,20 @@ impl Shard {
 
     fn watched_paths(&self) -> Vec<(SessionId, Vec<String>)> {
         let mut by_session: BTreeMap<SessionId, Vec<String>> = BTreeMap::new();
+        for session in self.watches.watching().filter_map(|key| self.session_of(key)) {
+            by_session.entry(session).or_default();
+        }
         self.watches.for_each_data_watch(|path, key| {
-            let client = self.clients.get(&ConnectionId::from_bits(key));
-            if let Some(cell) = client.and_then(|client| client.session.as_ref()) {
-                by_session.entry(cell.id).or_default().push(path.into());
+            if let Some(session) = self.session_of(key) {
+                by_session.entry(session).or_default().push(path.into());
             }
         });
         by_session.into_iter().collect()
+    }
+
+    fn session_of(&self, key: u64) -> Option<SessionId> {
+        let client = self.clients.get(&ConnectionId::from_bits(key))?;
+        client.session.as_ref().map(|cell| cell.id)
     }
 
     /// The last replies leave; then the thread ends, and with it its sockets.

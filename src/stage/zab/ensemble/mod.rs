@@ -9,6 +9,8 @@ pub(in crate::stage::zab) mod learners;
 mod local;
 mod read_only;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -186,6 +188,14 @@ impl Member {
         let (_, min, max) = self.proposal_bytes;
         let min = if min < 0 { bytes } else { min.min(bytes) };
         self.proposal_bytes = (bytes, min, max.max(bytes));
+    }
+
+    /// Whether a link is no more, be it that the core is not told yet.
+    fn has_lost(&self, link: LinkId) -> bool {
+        let is_its_end = |event: &PeerEvent| {
+            if let PeerEvent::LinkDown { link: of, .. } = event { *of == link } else { false }
+        };
+        !self.links.contains_key(&link) || self.on_links.iter().any(is_its_end)
     }
 
     fn meet(&mut self, link: LinkId, address: SocketAddr, server: Option<ServerId>) {

@@ -79,8 +79,13 @@ impl ZabStage {
 
     /// The leader's snapshot goes to the storage thread.
     pub(in crate::stage::zab) fn receive_snapshot(&mut self, link: LinkId, zxid: Zxid) {
-        let (sink, pieces) = sync_channel(STREAM_PIECES_MAX);
         let Some(member) = &mut self.member else { return };
+        if member.has_lost(link) {
+            // While this waited for the tree: nobody would end the stream a second time.
+            self.step(Input::NotRebuilt);
+            return;
+        }
+        let (sink, pieces) = sync_channel(STREAM_PIECES_MAX);
         let scanner = Scanner::default();
         member.incoming = Some(Incoming { link, pieces: Some(sink), scanner });
         let stream = Stream { zxid, pieces, moved: Arc::clone(&member.moved) };

@@ -227,7 +227,7 @@ fn last_written<S: Source>(
 /// epoch has counter 1. How many an earlier epoch had cannot be known.
 ///
 /// COMPAT: a Java server that stands alone counts on into the next epoch, over its counter 0.
-fn follows(last: Zxid, next: Zxid) -> bool {
+pub fn follows(last: Zxid, next: Zxid) -> bool {
     let is_next = last.0.checked_add(1) == Some(next.0);
     is_next || (next.epoch() > last.epoch() && next.counter() == 1)
 }

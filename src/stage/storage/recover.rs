@@ -57,6 +57,12 @@ impl Recent {
         if self.max == 0 {
             return;
         }
+        let last = self.proposals.back().map(|last| last.zxid);
+        if last.is_some_and(|last| !recovery::follows(last, zxid)) {
+            // The operator accepts what is missing here; a learner would miss it unawares.
+            self.proposals.clear();
+            self.bytes = 0;
+        }
         self.bytes += record.len();
         self.proposals.push_back(Proposal { zxid, record: self.chunk.put(record) });
         while self.proposals.len() > self.max || self.bytes > RECENT_BYTES_MAX {
@@ -218,6 +224,7 @@ mod tests {
     use super::*;
     use crate::ids::{Millis, SessionId, Xid};
     use crate::log::snapshot::Compression;
+    use crate::log::{Writer, WriterOptions};
     use crate::stage::snapshot::{SnapshotOptions, write, write_to_install};
     use crate::wire::code::OpCode;
     use crate::wire::txn::{DIGEST_VERSION, Txn, TxnHeader};
@@ -238,6 +245,22 @@ mod tests {
             cut_damaged_tail: false,
             recent_max: 0,
         }
+    }
+
+    fn write_log(dir: &Path, zxids: &[i64]) {
+        let mut writer = Writer::open(WriterOptions {
+            log_dir: dir.into(),
+            last: Zxid::ZERO,
+            segment_bytes: 0,
+            force_sync: false,
+            roll_bytes: None,
+        });
+        for zxid in zxids {
+            let mut record = Vec::new();
+            idle(*zxid, 0).encode(&mut record);
+            writer.append(Zxid(*zxid), &record).unwrap();
+        }
+        writer.flush().unwrap();
     }
 
     /// How many of the txns behind it are not what their leader had, of the snapshot that was
@@ -280,6 +303,38 @@ mod tests {
         stop.raise();
         let stopped = recover().map(|_| ());
         assert!(matches!(stopped, Err(RecoverError::Log(Error::Stopped))), "{stopped:?}");
+    }
+
+    /// Where txns are missing and the operator wishes to go on: a learner is sent all of what it
+    /// lacks, or a snapshot.
+    #[test]
+    fn what_is_recent_begins_behind_the_last_gap() {
+        const EPOCH: i64 = 1 << 32;
+        let cases: [(&str, &[i64], &[i64]); 5] = [
+            ("nothing is missing", &[1, 2, 3], &[1, 2, 3]),
+            ("one is missing", &[1, 2, 4, 5], &[4, 5]),
+            ("more than once", &[1, 3, 5], &[5]),
+            (
+                "an epoch ends anywhere",
+                &[1, 2, EPOCH + 1, EPOCH + 2],
+                &[1, 2, EPOCH + 1, EPOCH + 2],
+            ),
+            ("and begins at its first", &[1, 2, EPOCH + 2], &[EPOCH + 2]),
+        ];
+        for (what, zxids, expected) in cases {
+            let dir = tempfile::tempdir().unwrap();
+            write_log(dir.path(), zxids);
+            let options = RecoverOptions {
+                trust_empty_snapshot: true,
+                allow_gaps: true,
+                recent_max: 500,
+                ..options()
+            };
+            let recovered = recover(dir.path(), dir.path(), &options, &StopFlag::default());
+            let recent = recovered.unwrap().recent;
+            let recent: Vec<i64> = recent.iter().map(|proposal| proposal.zxid.0).collect();
+            assert_eq!(recent, expected, "{what}");
+        }
     }
 
     /// A Java leader writes its snapshot while txns go on: they come again, to a tree that has

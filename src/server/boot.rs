@@ -38,8 +38,8 @@ use crate::stage::zab::{self, MemberParts, ZabStage};
 pub struct Running {
     /// What all threads share.
     pub shared: Arc<Shared>,
-    /// Where clients connect.
-    pub address: SocketAddr,
+    /// Where clients connect; `None` if it serves none.
+    pub address: Option<SocketAddr>,
     /// `version-2` of `dataDir`, and of `dataLogDir`.
     pub directories: (PathBuf, PathBuf),
     /// From the shards.
@@ -109,7 +109,7 @@ pub fn boot(config: &Config, bell: &Arc<ParkBell>, stop: &StopFlag) -> Result<Ru
     }
     tracing::info!(%placement, "threads");
     let listeners = listen(config, shards, stop)?;
-    let address = listeners[0].local_addr();
+    let address = listeners.first().map(Listener::local_addr);
     let mut parts = Wiring::new(&shared, &placement, listeners, bell, config)?;
     let snapshots = start_snapshots(&shared, snapshot_options.clone())?;
     parts.start_log(&shared, writer, config, &directory, &placement)?;
@@ -131,7 +131,7 @@ pub fn boot(config: &Config, bell: &Arc<ParkBell>, stop: &StopFlag) -> Result<Ru
     let setup = ZabSetup { prepare, session_server, snapshots, behind_snapshot, member };
     parts.start_zab(&shared, setup)?;
     parts.start_shards(&shared)?;
-    if is_alone {
+    if is_alone && let Some(address) = address {
         tracing::info!(%address, "serving clients");
     }
     Ok(Running {
@@ -154,7 +154,9 @@ fn take_directory(config: &Config, stop: &StopFlag) -> Result<Directory, Fatal> 
     let directory =
         Directory::open(&storage.data_dir, &storage.data_log_dir, storage.directories_autocreate)
             .map_err(|error| Fatal::new(ExitCode::DataDirectory, error))?;
-    patiently(config, stop, Listener::probe)?;
+    if let Some(address) = settings::client_address(config)? {
+        patiently(address, stop, Listener::probe)?;
+    }
     Ok(directory)
 }
 
@@ -221,11 +223,10 @@ fn stopped(error: crate::log::Error) -> Fatal {
 }
 
 fn patiently<T>(
-    config: &Config,
+    address: SocketAddr,
     stop: &StopFlag,
     bind: impl Fn(SocketAddr) -> Result<T, NetError>,
 ) -> Result<T, Fatal> {
-    let address = settings::client_address(config)?;
     let mut tries = 0;
     loop {
         stop.check().map_err(stopped)?;
@@ -243,11 +244,16 @@ fn patiently<T>(
     }
 }
 
+/// One for each shard; none if there is no client port.
 fn listen(config: &Config, shards: usize, stop: &StopFlag) -> Result<Vec<Listener>, Fatal> {
-    let address = settings::client_address(config)?;
+    let Some(address) = settings::client_address(config)? else {
+        tracing::info!("clientPort is not set");
+        ensemble::announce_limits(config);
+        return Ok(Vec::new());
+    };
     let backlog = config.clients.listen_backlog;
     let bind = |address| Listener::bind_group(address, backlog, shards);
-    let listeners = patiently(config, stop, bind)?;
+    let listeners = patiently(address, stop, bind)?;
     for listener in &listeners {
         listener
             .set_keep_alive(config.clients.tcp_keep_alive)
@@ -398,9 +404,10 @@ impl Wiring {
             durable: Arc::new(AtomicI64::new(last.0)),
             threads: Vec::new(),
         };
-        for (index, (core, listener)) in placement.shards.iter().zip(listeners).enumerate() {
+        let mut listeners = listeners.into_iter();
+        for (index, core) in placement.shards.iter().enumerate() {
             let name = format!("shard-{index}");
-            let ringed = start_ringed(&name, *core, Some(listener), options, shared)?;
+            let ringed = start_ringed(&name, *core, listeners.next(), options, shared)?;
             let bell: Arc<dyn Bell> = Arc::new(ringed.waker.clone());
             let (ask, asked) = bounded(REQUEST_QUEUE_MAX, Arc::clone(&zab_bell));
             let (batch, batches) = bounded(COMMIT_QUEUE_MAX, Arc::clone(&bell));

@@ -128,7 +128,7 @@ fn facts(running: &Running, config: &Config, place: Option<&Place>, trace_mask: 
 fn conf(running: &Running, config: &Config) -> Conf {
     let (clients, sessions) = (&config.clients, &config.sessions);
     Conf {
-        client_port: i32::from(running.address.port()),
+        client_port: running.address.map_or(-1, |at| i32::from(at.port())),
         secure_client_port: clients.secure_address.as_ref().map_or(-1, |at| i32::from(at.port)),
         data_dir: absolute(&running.directories.0),
         data_log_dir: absolute(&running.directories.1),

@@ -69,11 +69,14 @@ impl Notifier {
     }
 
     /// What tells the manager that the server is ready and lives; `None` if nobody wants to know.
-    pub fn pulse(&self, address: SocketAddr) -> Option<Pulse> {
+    pub fn pulse(&self, address: Option<SocketAddr>) -> Option<Pulse> {
         self.manager.as_ref()?;
         let beat =
             self.beat.map(|beat| Millis(i64::try_from(beat.as_millis()).unwrap_or(i64::MAX)));
-        let status = format!("clients connect to {address}");
+        let status = address.map_or_else(
+            || "no client can connect".to_owned(),
+            |address| format!("clients connect to {address}"),
+        );
         Some(Pulse { beat, status, mode: None, next: Millis(0), asked: None })
     }
 
@@ -233,7 +236,7 @@ mod tests {
             let (manager, mut notifier) =
                 pair(&format!("@ringkeeper-{name}-{}", std::process::id()));
             notifier.beat = beat.map(Duration::from_millis);
-            let pulse = notifier.pulse(([127, 0, 0, 1], 2181).into()).expect("it is wanted");
+            let pulse = notifier.pulse(Some(([127, 0, 0, 1], 2181).into())).expect("it is wanted");
             manager.set_nonblocking(true).unwrap();
             let (zab, questions) = bounded(4, Arc::new(ParkBell::default()) as Arc<dyn Bell>);
             Self { manager, notifier, pulse, zab, questions }

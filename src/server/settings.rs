@@ -163,21 +163,24 @@ pub(super) fn placement(config: &Config) -> Placement {
     if wishes.pin { placement } else { Placement::unpinned(placement.shards.len()) }
 }
 
-/// Where to listen for clients.
+/// Where to listen for clients; `None` for a member of an ensemble that only votes and learns.
 ///
 /// # Errors
-/// [`Fatal`] if there is no client port, or its host name cannot be resolved.
-pub(super) fn client_address(config: &Config) -> Result<SocketAddr, Fatal> {
+/// [`Fatal`] if a server alone has no client port, or its host name cannot be resolved.
+pub(super) fn client_address(config: &Config) -> Result<Option<SocketAddr>, Fatal> {
     let Some(address) = &config.clients.address else {
+        if !config.is_standalone() {
+            return Ok(None);
+        }
         let text = "clientPort is not set: a standalone server without one serves nobody";
         return Err(Fatal::new(ExitCode::Invocation, text));
     };
     let Some(host) = &address.host else {
-        return Ok((std::net::Ipv6Addr::UNSPECIFIED, address.port).into());
+        return Ok(Some((std::net::Ipv6Addr::UNSPECIFIED, address.port).into()));
     };
     let resolved = net::addresses_of(host, address.port);
     match resolved.map(|addresses| addresses.first().copied()) {
-        Ok(Some(address)) => Ok(address),
+        Ok(Some(address)) => Ok(Some(address)),
         Ok(None) => Err(unresolved(host, "it has no address")),
         Err(error) => Err(unresolved(host, &error.to_string())),
     }
@@ -191,6 +194,32 @@ fn unresolved(host: &str, why: &str) -> Fatal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One of so many voters and an observer; it is the observer if it has the last number.
+    fn member(my_id: usize, voters: usize) -> Config {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("myid"), my_id.to_string()).unwrap();
+        let line = |id| {
+            let role = if id > voters { "observer" } else { "participant" };
+            format!("server.{id}=127.0.0.1:2888:3888:{role}")
+        };
+        let members: Vec<_> = (1..=voters + 1).map(line).collect();
+        let (dir_line, members) = (format!("dataDir={}", dir.path().display()), members.join("\n"));
+        let text = format!("{dir_line}\ninitLimit=5\nsyncLimit=5\n{members}\n");
+        let file = dir.path().join("zoo.cfg");
+        std::fs::write(&file, text).unwrap();
+        Config::load(Some(&file), &[]).unwrap().0
+    }
+
+    #[test]
+    fn a_member_may_do_without_a_client_port_and_a_server_alone_may_not() {
+        assert_eq!(client_address(&member(1, 3)).unwrap(), None);
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("zoo.cfg");
+        std::fs::write(&file, format!("dataDir={}\n", dir.path().display())).unwrap();
+        let (alone, _) = Config::load(Some(&file), &[]).unwrap();
+        assert_eq!(client_address(&alone).unwrap_err().code(), ExitCode::Invocation);
+    }
 
     #[test]
     fn authentication_that_nobody_could_pass_is_refused() {

@@ -6,6 +6,7 @@
 
 mod descriptors;
 mod full_disk;
+mod listenerless;
 mod padding;
 mod scene;
 mod stopping;

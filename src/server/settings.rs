@@ -36,7 +36,7 @@ pub(super) fn settings(config: &Config, open_files: OpenFiles) -> Result<Setting
             .unwrap_or(0),
         connections_max: clients.connections_max.unwrap_or(0) as usize,
         open_files,
-        outstanding_max: clients.outstanding_max as usize,
+        outstanding_max: outstanding_max(config),
         sessionless_ms: i64::from(clients.sessionless_timeout_ms),
         word_operand: word_operand(clients),
         access: access(config)?,
@@ -55,6 +55,14 @@ pub(super) fn settings(config: &Config, open_files: OpenFiles) -> Result<Setting
             bytes_max: clients.large_requests_bytes_max as usize,
         }),
     })
+}
+
+/// COMPAT: where there are more than two voters each has a share, and an observer all of it
+/// (`LeaderZooKeeperServer.getGlobalOutstandingLimit` and the follower's).
+fn outstanding_max(config: &Config) -> usize {
+    let limit = config.clients.outstanding_max as usize;
+    let voters = config.ensemble.members.as_ref().map_or(1, |all| all.participants().count());
+    if config.ensemble.observer || voters <= 2 { limit } else { limit / (voters - 1) }
 }
 
 fn word_operand(clients: &config::Clients) -> WordOperand {
@@ -209,6 +217,16 @@ mod tests {
         let file = dir.path().join("zoo.cfg");
         std::fs::write(&file, text).unwrap();
         Config::load(Some(&file), &[]).unwrap().0
+    }
+
+    #[test]
+    fn voters_share_what_may_be_outstanding() {
+        let cases = [(1, 2, 1000), (1, 3, 500), (3, 3, 500), (1, 5, 250), (4, 3, 1000)];
+        for (my_id, voters, expected) in cases {
+            assert_eq!(outstanding_max(&member(my_id, voters)), expected, "{my_id} of {voters}");
+        }
+        let (alone, _) = Config::load(None, &[]).unwrap();
+        assert_eq!(outstanding_max(&alone), 1000);
     }
 
     #[test]

@@ -159,12 +159,23 @@ fn standing(
     if known.current != files.current {
         epoch::write_current(directory.snap_dir(), current).map_err(text)?;
     }
-    let has_data = recovered.snapshot.is_some()
-        || config.storage.database_autocreate
-        || directory.take_initialize_marker().map_err(text)?
-        || recovery::has_logs(directory.log_dir()).map_err(text)?;
+    let has_data = has_database(config, directory, recovered).map_err(text)?;
     let last_logged = if has_data { last } else { UNINITIALIZED };
     Ok(Standing { accepted, current, last_logged })
+}
+
+/// Whether there is a database, if only an empty one. What says that it may be empty is said once:
+/// where one is made anyway, too.
+fn has_database(
+    config: &Config,
+    directory: &Directory,
+    recovered: &Recovered,
+) -> Result<bool, crate::log::Error> {
+    if recovered.snapshot.is_some() || recovery::has_logs(directory.log_dir())? {
+        return Ok(true);
+    }
+    let is_marked = directory.take_initialize_marker()?;
+    Ok(is_marked || config.storage.database_autocreate)
 }
 
 fn rule(members: &Members) -> Result<Rule, RuleError> {
@@ -226,5 +237,51 @@ fn core(config: &Config, members: &Members, quorum: Quorum, text: Arc<str>) -> z
         leader_serves: ensemble.leader_serves,
         counter_max: zab::Config::COUNTER_MAX,
         mutations: Mutations::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::tree::{Tree, TreeOptions};
+
+    /// A configuration of one server with these lines, and its folder.
+    fn configured(lines: &str) -> (Config, TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("zoo.cfg");
+        let text = format!("dataDir={}\nclientPort=1\n{lines}", dir.path().display());
+        fs::write(&file, text).unwrap();
+        (Config::load(Some(&file), &[]).unwrap().0, dir)
+    }
+
+    /// What comes of a folder without logs that has the marker or not: whether there is a database,
+    /// and whether there is the marker still.
+    fn found(lines: &str, snapshot: Option<Zxid>, is_marked: bool) -> (bool, bool) {
+        let (config, dir) = configured(lines);
+        let marker = dir.path().join("initialize");
+        if is_marked {
+            fs::write(&marker, "").unwrap();
+        }
+        let directory = Directory::open(dir.path(), dir.path(), true).unwrap();
+        let tree = Tree::with_options(TreeOptions::default());
+        let recovered = Recovered { tree, snapshot, replayed: 0, recent: Vec::new() };
+        let has_database = has_database(&config, &directory, &recovered).unwrap();
+        (has_database, marker.exists())
+    }
+
+    /// `ZooKeeper` deletes the marker where it finds an empty database: whoever empties the folder
+    /// later has to say so again.
+    #[test]
+    fn the_marker_of_an_empty_database_is_used_once() {
+        let never = "db.autocreate=false\n";
+        assert_eq!(found("", None, true), (true, false));
+        assert_eq!(found("", None, false), (true, false));
+        assert_eq!(found(never, None, true), (true, false));
+        assert_eq!(found(never, None, false), (false, false));
+        assert_eq!(found(never, Some(Zxid(1)), true), (true, true), "it is not empty");
     }
 }

@@ -39,7 +39,7 @@ pub struct PrepareConfig {
     pub reconfig: bool,
     /// `zookeeper.closeSessionTxn.enabled`: a closeSession lists the paths it deletes.
     pub close_session_lists_paths: bool,
-    /// The longest record that every learner takes: `jute.maxbuffer` twice.
+    /// The longest record that every learner takes: `jute.maxbuffer`, and what is added.
     pub record_bytes_max: usize,
     /// `znode.container.maxNeverUsedIntervalMs`; 0 is never.
     pub container_never_used_max: Millis,

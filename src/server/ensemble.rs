@@ -63,9 +63,10 @@ pub(super) fn session_server(config: &Config) -> u8 {
     config.ensemble.my_id.0.to_be_bytes()[7]
 }
 
-/// Data of one quorum packet: jute's limit twice, as Java reads it.
+/// Data of one quorum packet: jute's limit and what is added to it, as Java reads it
+/// (`BinaryInputArchive.checkLength`).
 pub(super) fn packet_bytes_max(config: &Config) -> u32 {
-    config.clients.frame_bytes_max.saturating_mul(2)
+    config.clients.frame_bytes_max.saturating_add(config.clients.frame_bytes_extra)
 }
 
 /// Says what a member is about to be, as `QuorumPeerMain` does.
@@ -283,5 +284,17 @@ mod tests {
         assert_eq!(found(never, None, true), (true, false));
         assert_eq!(found(never, None, false), (false, false));
         assert_eq!(found(never, Some(Zxid(1)), true), (true, true), "it is not empty");
+    }
+
+    #[test]
+    fn a_quorum_packet_may_be_longer_than_a_frame_by_what_is_configured() {
+        let cases = [
+            ("jute.maxbuffer=4096\n", 8192),
+            ("jute.maxbuffer=4096\njute.maxbuffer.extrasize=100000\n", 104_096),
+            ("jute.maxbuffer=4096\njute.maxbuffer.extrasize=2048\n", 6144),
+        ];
+        for (lines, expected) in cases {
+            assert_eq!(packet_bytes_max(&configured(lines).0), expected, "{lines}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Known bugs of the protocol, each as the step or the story that shows it.
 //!
-//! Each is told twice: as it is, and in the simulator's build with the bug put back, where the
-//! same story must fail. So none of them passes for want of looking.
+//! Each that a mutation can put back is told twice: as it is, and in the simulator's build with the
+//! bug, where the same story must fail. So none of those passes for want of looking.
 
 use bytes::Bytes;
 use ringkeeper::ids::{Epoch, ServerId, SessionId, Xid, Zxid};

@@ -23,8 +23,8 @@ pub enum Lane {
     Foreign,
 }
 
-/// The lane of a request with this opcode. A sync is a read here: all that is committed is in the
-/// tree a shard reads.
+/// The lane of a request with this opcode. A sync is a read where a server is alone: all that
+/// anybody was told of is in the tree a shard reads. A member of an ensemble may be behind others.
 pub const fn lane(op: OpCode) -> Lane {
     match op {
         OpCode::Create

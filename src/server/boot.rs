@@ -101,7 +101,7 @@ pub fn boot(config: &Config, bell: &Arc<ParkBell>, stop: &StopFlag) -> Result<Ru
     ));
     if place.is_none() {
         // Alone it serves whoever connects first: what that asks waits for the zab thread.
-        shared.service.set(Service::Ordering);
+        shared.service.set(Service::Alone);
     }
     let snapshot_options = settings::snapshot(config, directory.snap_dir());
     if needs_snapshot {

@@ -55,7 +55,7 @@ pub enum Ask {
     Connect(ConnectAsk),
     /// Somebody tried a session with a wrong password, and is turned away by the shard.
     Intruder(SessionId),
-    /// A request that changes state, or closes its session.
+    /// A request that changes state, or closes its session; in an ensemble also a sync.
     Write(WriteAsk),
     /// The connection is gone; its session may be attached elsewhere by now.
     Gone(Origin, SessionId),

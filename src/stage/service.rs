@@ -12,12 +12,21 @@ use std::sync::atomic::{AtomicU8, Ordering};
 pub enum Service {
     /// Nothing: it looks for a leader. Whoever connects is closed at once, but for words.
     Resting = 0,
-    /// It orders writes, alone or as a leader.
-    Ordering = 1,
+    /// It orders writes, and is no member of an ensemble.
+    Alone = 1,
+    /// It orders writes as a leader: its tree may be behind what its learners have shown.
+    Leading = 2,
     /// It passes writes and syncs to its leader.
-    Forwarding = 2,
+    Forwarding = 3,
     /// It has no leader, and lets those read who know that it may be stale.
-    ReadOnly = 3,
+    ReadOnly = 4,
+}
+
+impl Service {
+    /// Whether writes are ordered here.
+    pub const fn is_ordering(self) -> bool {
+        matches!(self, Self::Alone | Self::Leading)
+    }
 }
 
 /// A [`Service`] that changes.
@@ -34,9 +43,10 @@ impl ServiceCell {
     /// What it is.
     pub fn now(&self) -> Service {
         match self.0.load(Ordering::Acquire) {
-            1 => Service::Ordering,
-            2 => Service::Forwarding,
-            3 => Service::ReadOnly,
+            1 => Service::Alone,
+            2 => Service::Leading,
+            3 => Service::Forwarding,
+            4 => Service::ReadOnly,
             _ => Service::Resting,
         }
     }

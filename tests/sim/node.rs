@@ -149,6 +149,8 @@ pub struct Server {
     pub watches: WatchTable,
     /// `sync`s sent to the leader, oldest first.
     pub syncs: VecDeque<(u32, Xid)>,
+    /// As a leader: `sync`s of its own clients, and what was proposed before them, oldest first.
+    pub own_syncs: VecDeque<(Zxid, u32, Xid)>,
     /// Sessions heard of since the last ping.
     pub touched: BTreeMap<SessionId, i32>,
     /// As a leader: `sync`s of each link.

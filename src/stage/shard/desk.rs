@@ -134,9 +134,10 @@ impl Desk<'_> {
         self.replied(op, xid, bytes)
     }
 
-    /// A server that has a leader asks it for a sync as for a write.
+    /// A member of an ensemble asks its leader for a sync as for a write; if it leads, the zab
+    /// thread, as what a quorum has may not be on its own disk yet, and so not in its tree.
     fn lane(&self, op: OpCode) -> Lane {
-        if op == OpCode::Sync && self.shared.service.now() != Service::Ordering {
+        if op == OpCode::Sync && self.shared.service.now() != Service::Alone {
             return Lane::Write;
         }
         order::lane(op)
@@ -168,7 +169,7 @@ impl Desk<'_> {
         }
         let record = &body[RequestHeader::BYTES..];
         let decoded = Request::decode(op, &mut Reader::new(record));
-        let is_ordered_here = self.shared.service.now() == Service::Ordering;
+        let is_ordered_here = self.shared.service.now().is_ordering();
         let is_ours = |error: &&DecodeError| !(is_ordered_here && takes_zxid(op, **error));
         if let Some(error) = decoded.as_ref().err().filter(is_ours) {
             // COMPAT: answered here, in its turn, and takes no zxid (`PrepRequestProcessor`, 3.9).

@@ -23,7 +23,7 @@ fn turned_away(service: Service, request: &ConnectRequest<'_>) -> Option<&'stati
         Service::ReadOnly if request.read_only != Some(true) => {
             Some("refused: this server is read-only, and the client is not")
         }
-        Service::Ordering | Service::Forwarding | Service::ReadOnly => None,
+        Service::Alone | Service::Leading | Service::Forwarding | Service::ReadOnly => None,
     }
 }
 

@@ -1,15 +1,18 @@
 //! From commits to the tree, and to what the shards are told.
 
+use std::collections::VecDeque;
+
 use super::ZabStage;
 use super::role::Role;
 use crate::error::{ExitCode, Fatal};
-use crate::ids::SessionId;
+use crate::ids::{SessionId, Xid, Zxid};
 use crate::limits::APPLIED_AT_ONCE_MAX;
 use crate::metrics::Counter;
 use crate::reply::response::{self, Fate};
-use crate::stage::message::{ConnectAsk, Entry, Origin};
+use crate::stage::message::{ConnectAsk, Entry, Origin, WriteAsk};
 use crate::stage::namespace;
 use crate::tree::{Change, Outcome, Tree};
+use crate::wire::ErrorCode;
 use crate::wire::txn::Record;
 use crate::zab::Proposal;
 
@@ -22,6 +25,44 @@ pub(super) enum Pending {
     Connect(ConnectAsk, SessionId),
     /// The server's own, or a learner's: nobody waits here.
     Own,
+}
+
+/// What each proposal in flight is to be answered with, in zxid order; and between them the syncs
+/// of a leader's own clients, each behind what was proposed before it.
+#[derive(Debug, Default)]
+pub(super) struct Awaited(VecDeque<Turn>);
+
+#[derive(Debug)]
+enum Turn {
+    Proposal(Pending),
+    Sync(Box<WriteAsk>),
+}
+
+impl Awaited {
+    /// Of a new proposal.
+    pub(super) fn push(&mut self, pending: Pending) {
+        self.0.push_back(Turn::Proposal(pending));
+    }
+
+    pub(super) fn push_sync(&mut self, ask: WriteAsk) {
+        self.0.push_back(Turn::Sync(Box::new(ask)));
+    }
+
+    /// The oldest proposal is applied; the syncs before it were taken.
+    fn pop(&mut self) -> Option<Pending> {
+        match self.0.pop_front()? {
+            Turn::Proposal(pending) => Some(pending),
+            Turn::Sync(_) => None,
+        }
+    }
+
+    /// A sync before which all is applied.
+    fn pop_sync(&mut self) -> Option<Box<WriteAsk>> {
+        match self.0.pop_front_if(|turn| matches!(turn, Turn::Sync(_)))? {
+            Turn::Sync(ask) => Some(ask),
+            Turn::Proposal(_) => None,
+        }
+    }
 }
 
 fn decode(proposal: &Proposal) -> Result<Record<'_>, Fatal> {
@@ -123,8 +164,8 @@ impl ZabStage {
     }
 
     fn answer_ordered(&mut self, record: &Record<'_>, outcome: &Outcome<'_>) -> Option<Origin> {
-        let pending = self.pending.pop_front().expect("each proposal has its answer waiting");
-        match pending {
+        let pending = self.awaited.pop().expect("each proposal has its answer waiting");
+        let asking = match pending {
             Pending::Client(origin) => {
                 self.reply(origin, record, outcome);
                 Some(origin)
@@ -134,7 +175,29 @@ impl ZabStage {
                 None
             }
             Pending::Own => None,
+        };
+        self.answer_own_syncs(record.header.zxid);
+        asking
+    }
+
+    /// Those that wait for nothing more. The caller may hold the tree's write side.
+    pub(super) fn answer_own_syncs(&mut self, zxid: Zxid) {
+        while let Some(ask) = self.awaited.pop_sync() {
+            self.reply_to_sync((ask.origin, ask.xid), &ask.body, zxid);
         }
+    }
+
+    /// What came is echoed.
+    pub(super) fn reply_to_sync(&mut self, to: (Origin, Xid), body: &[u8], zxid: Zxid) {
+        let (Origin { shard, connection }, xid) = to;
+        let batch = &mut self.batches[shard];
+        let start = batch.bytes.len();
+        response::reply(&mut batch.bytes, xid, zxid, |out| {
+            out.extend_from_slice(body);
+            ErrorCode::Ok
+        });
+        let range = start..batch.bytes.len();
+        batch.entries.push(Entry::Reply(connection, zxid, range));
     }
 
     pub(super) fn reply(&mut self, origin: Origin, record: &Record<'_>, outcome: &Outcome<'_>) {
@@ -154,5 +217,42 @@ impl ZabStage {
     fn part(&mut self, session: SessionId, asking: Option<Origin>) {
         let owner = self.sessions.remove(session);
         self.cut(owner.filter(|owner| Some(*owner) != asking));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::ConnectionId;
+    use crate::wire::OpCode;
+
+    fn sync(xid: i32) -> WriteAsk {
+        WriteAsk {
+            origin: Origin { shard: 0, connection: ConnectionId::from_bits(1) },
+            session: SessionId(1),
+            xid: Xid(xid),
+            op: OpCode::Sync,
+            body: bytes::Bytes::new(),
+            identities: [].into(),
+        }
+    }
+
+    #[test]
+    fn a_leaders_own_sync_waits_for_what_was_proposed_before_it_and_no_longer() {
+        let mut awaited = Awaited::default();
+        let next = |awaited: &mut Awaited| awaited.pop_sync().map(|ask| ask.xid.0);
+        awaited.push_sync(sync(1));
+        assert_eq!(next(&mut awaited), Some(1), "nothing is in flight");
+        awaited.push(Pending::Own);
+        awaited.push_sync(sync(2));
+        awaited.push(Pending::Own);
+        awaited.push_sync(sync(3));
+        awaited.push_sync(sync(4));
+        assert_eq!(next(&mut awaited), None);
+        assert!(awaited.pop().is_some());
+        assert_eq!((next(&mut awaited), next(&mut awaited)), (Some(2), None));
+        assert!(awaited.pop().is_some());
+        assert_eq!((next(&mut awaited), next(&mut awaited)), (Some(3), Some(4)));
+        assert!(awaited.pop().is_none() && next(&mut awaited).is_none());
     }
 }

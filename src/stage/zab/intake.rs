@@ -110,8 +110,21 @@ impl ZabStage {
             Ask::Connect(ask) => self.connect(ask),
             Ask::Intruder(session) => self.suspect(session),
             Ask::Gone(origin, session) => self.sessions.detach(session, origin),
+            Ask::Write(ask) if ask.op == OpCode::Sync => self.sync(ask),
             Ask::Write(ask) => self.write(&ask),
         }
+    }
+
+    /// A leader's own client syncs. It is answered when all that is proposed by now is in this
+    /// server's tree: a quorum may have it before this disk does, and learners show it then.
+    fn sync(&mut self, ask: WriteAsk) {
+        if !self.sessions.speaks_for(ask.session, ask.origin) {
+            self.cut(Some(ask.origin)); // moved to another connection meanwhile
+            return;
+        }
+        self.awaited.push_sync(ask);
+        let last = self.parts.shared.tree.read().last_zxid();
+        self.answer_own_syncs(last);
     }
 
     /// What a shard passed on before it knew that the role had ended.
@@ -165,7 +178,7 @@ impl ZabStage {
             self.recorder.add(Counter::ProposalCount, 1);
         }
         let proposal = Proposal { zxid: stamp.zxid, record: self.chunk.put(&self.record) };
-        self.pending.push_back(pending);
+        self.awaited.push(pending);
         self.step(Input::Propose(proposal));
     }
 }

@@ -43,7 +43,7 @@ use crate::stage::snapshot::SnapshotAsk;
 use crate::wire::chunk::Chunk;
 use crate::zab::{Input, Output, Proposal, Zab};
 use chores::Chores;
-use commit::Pending;
+use commit::Awaited;
 use ensemble::Member;
 pub use ensemble::MemberParts;
 use ensemble::learners::LearnerAsks;
@@ -103,8 +103,8 @@ pub struct ZabStage {
     preparer: Preparer,
     sessions: Sessions,
     chores: Chores,
-    /// What each proposal in flight is to be answered with, in zxid order.
-    pending: VecDeque<Pending>,
+    /// What is to be answered when.
+    awaited: Awaited,
     /// What learners ask of this leader, in order.
     learner_asks: LearnerAsks,
     /// The next asks, at most [`ASKS_AT_ONCE_MAX`] and one, already out of their queues.
@@ -171,7 +171,7 @@ impl ZabStage {
             preparer: Preparer::new(parts.prepare.clone()),
             sessions: Sessions::new(server, settings.tick_time_ms, has_local),
             chores: Chores::new(settings, last, parts.behind_snapshot, shared.clock.now()),
-            pending: VecDeque::new(),
+            awaited: Awaited::default(),
             learner_asks: LearnerAsks::default(),
             at_hand: VecDeque::new(),
             committed: VecDeque::new(),

@@ -4,6 +4,7 @@
 //! its session again here or elsewhere.
 
 use super::ZabStage;
+use super::commit::Awaited;
 use super::ensemble::forward::Forwarding;
 use super::ensemble::learners::LearnerAsks;
 use super::ensemble::{Member, state_name};
@@ -45,7 +46,11 @@ impl ZabStage {
         let leader = self.member.as_ref().and_then(|member| member.leader);
         let service = if state == PeerState::Leading {
             self.begin_to_order(epoch);
-            if to_clients { Service::Ordering } else { Service::Resting }
+            match &self.member {
+                None => Service::Alone,
+                Some(_) if to_clients => Service::Leading,
+                Some(_) => Service::Resting,
+            }
         } else {
             let Some(leader) = leader else { return }; // gone already
             self.role = Role::Forwarding(Box::new(Forwarding::new(leader, self.now)));
@@ -100,7 +105,7 @@ impl ZabStage {
                 batch.entries.push(Entry::CutAll);
             }
         }
-        self.pending.clear();
+        self.awaited = Awaited::default();
         self.learner_asks = LearnerAsks::default();
         self.at_hand.retain(|next| matches!(next, Next::OfShard(_)));
         self.bytes_in_flight = 0;

@@ -214,6 +214,15 @@ impl Checker {
         self.acknowledged = self.acknowledged.max(zxid);
     }
 
+    /// A client that has synced is shown all that anybody was told of before it asked.
+    pub fn check_sync(session: SessionId, xid: Xid, zxid: Zxid, floor: Zxid) {
+        assert!(
+            zxid >= floor,
+            "session {session}: sync {} was asked after {floor} was acknowledged, and shows {zxid}",
+            xid.0
+        );
+    }
+
     /// What a txn left in a tree beside its changes.
     pub fn check_sessions(node: usize, tree: &Tree, record: &Record<'_>) {
         let session = record.header.session;

@@ -12,6 +12,7 @@ use ringkeeper::zab::Input;
 
 use super::watches::{path_of, written_at};
 use super::{Cluster, Event, Wire};
+use crate::checker::Checker;
 use crate::node::{Attached, Pending, PendingKind};
 use crate::queue::MILLI;
 use crate::workload::{Answer, Ask, Link, Look, Tell, is_ok};
@@ -219,9 +220,8 @@ impl Cluster {
         let Some(session) = self.pend(node, number, xid, PendingKind::Sync) else { return };
         let it = self.nodes[node].server();
         if it.is_leading() {
-            let zxid = it.tree.last_zxid();
-            self.fill(node, number, |pending| pending.xid == xid, Answer::of(zxid, 0));
-            return self.reply_in_order(node, number);
+            it.own_syncs.push_back((it.zab.last_proposed(), number, xid));
+            return self.answer_own_syncs(node);
         }
         it.syncs.push_back((number, xid));
         let op = OpCode::Sync.to_wire();
@@ -232,8 +232,24 @@ impl Cluster {
     /// The leader has answered the oldest `sync`.
     pub(super) fn on_synced(&mut self, node: usize) {
         let it = self.nodes[node].server();
-        let zxid = it.tree.last_zxid();
         let (number, xid) = it.syncs.pop_front().expect("a sync nobody asked for is answered");
+        self.answer_sync(node, number, xid);
+    }
+
+    /// Those of a leader's own clients before which all is applied: its tree may be behind what a
+    /// quorum has, and its learners show.
+    pub(super) fn answer_own_syncs(&mut self, node: usize) {
+        loop {
+            let it = self.nodes[node].server();
+            let last = it.tree.last_zxid();
+            let due = it.own_syncs.pop_front_if(|(after, ..)| *after <= last);
+            let Some((_, number, xid)) = due else { return };
+            self.answer_sync(node, number, xid);
+        }
+    }
+
+    fn answer_sync(&mut self, node: usize, number: u32, xid: Xid) {
+        let zxid = self.nodes[node].server().tree.last_zxid();
         self.fill(node, number, |pending| pending.xid == xid, Answer::of(zxid, 0));
         self.reply_in_order(node, number);
     }
@@ -342,6 +358,9 @@ impl Cluster {
             client.on_seen(key, answer.written, watch);
         }
         client.patience = now + i64::from(client.timeout_ms) * MILLI * 2 / 3;
+        if asked.is_sync && is_ok(answer) {
+            Checker::check_sync(session, xid, answer.zxid, asked.floor);
+        }
         if asked.is_write {
             self.checker.on_acknowledged(session, xid, answer.zxid, asked.floor);
             self.clients[number].acknowledged += 1;

@@ -60,6 +60,7 @@ impl Cluster {
         server.sessions.clear();
         server.handshakes.clear();
         server.syncs.clear();
+        server.own_syncs.clear();
         server.touched.clear();
         server.syncs_due.clear();
         server.commits_sent.clear();
@@ -92,6 +93,7 @@ impl Cluster {
             self.checker.on_committed(node, place, &disks);
             self.fire(node, &changes);
             self.settle_request(node, &record, Answer::of(*zxid, err));
+            self.answer_own_syncs(node);
             self.consider_snapshot(node);
         }
     }

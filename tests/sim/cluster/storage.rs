@@ -92,6 +92,7 @@ impl Cluster {
             sessions: BTreeMap::new(),
             handshakes: BTreeMap::new(),
             syncs: VecDeque::new(),
+            own_syncs: VecDeque::new(),
             touched: BTreeMap::new(),
             syncs_due: BTreeMap::new(),
             commits_sent: BTreeMap::new(),

@@ -15,15 +15,14 @@ use hashbrown::HashMap;
 use crate::ids::{Millis, SessionId, Xid, Zxid};
 use crate::limits::LEADER_OUTBOX_BYTES_MAX;
 use crate::metrics::Counter;
-use crate::reply::response;
 use crate::request::access::Identity;
-use crate::stage::message::{Ask, ConnectAsk, Entry, Origin, WriteAsk};
+use crate::stage::message::{Ask, ConnectAsk, Origin, WriteAsk};
 use crate::stage::zab::ZabStage;
 use crate::stage::zab::role::Role;
 use crate::tree::Outcome;
+use crate::wire::OpCode;
 use crate::wire::quorum::{Forwarded, Identities, Packet, Touch};
 use crate::wire::txn::Record;
-use crate::wire::{ErrorCode, OpCode};
 use crate::zab::{Input, LinkId};
 
 /// See the module.
@@ -280,14 +279,7 @@ impl ZabStage {
             else {
                 return;
             };
-            let batch = &mut self.batches[origin.shard];
-            let start = batch.bytes.len();
-            response::reply(&mut batch.bytes, xid, zxid, |out| {
-                out.extend_from_slice(&sync.unwrap_or_default());
-                ErrorCode::Ok
-            });
-            let range = start..batch.bytes.len();
-            batch.entries.push(Entry::Reply(origin.connection, zxid, range));
+            self.reply_to_sync((origin, xid), &sync.unwrap_or_default(), zxid);
         }
     }
 }

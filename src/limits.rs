@@ -275,9 +275,15 @@ const _: () = assert!(
 /// Packets a learner holds while its log is cut; its socket is not read meanwhile.
 pub const PACKETS_HELD_MAX: usize = 1 << 16;
 
-/// Proposals a learner has before its leader says that it is up to date: a leader has no more
-/// outstanding.
+/// Proposals that a learner has not logged, before its leader says that it is up to date: those
+/// that are not committed, of which no leader has as many outstanding, and all that came while its
+/// disk was to have history and epoch: its socket is not read past [`UNFLUSHED_MAX`] of them.
 pub const UNLOGGED_MAX: usize = 1 << 16;
+
+const _: () = assert!(
+    PROPOSALS_IN_FLIGHT_MAX + UNFLUSHED_MAX < UNLOGGED_MAX,
+    "no leader of ours proposes too much"
+);
 
 /// Attempts to connect to the elected leader's quorum port, which may not be open yet: another so
 /// long after each, the last excepted. It opens within a moment, a Java leader up to 200 ms after

@@ -65,8 +65,9 @@ impl Learner {
         self.link().map(|link| link.id)
     }
 
-    pub(super) fn is_rebuilding(&self) -> bool {
-        self.link().is_some_and(Link::is_rebuilding)
+    /// Whether it takes another packet of its leader's.
+    pub(super) fn is_reading(&self) -> bool {
+        self.link().is_none_or(Link::is_reading)
     }
 
     fn link(&self) -> Option<&Link> {

@@ -649,3 +649,52 @@ fn a_learner_reads_on_while_its_disk_keeps_up() {
     learner.durable(new(20_000));
     assert!(learner.zab.is_reading());
 }
+
+/// What a quorum has need not wait for `UPTODATE`, which is queued behind much more of it.
+#[test]
+fn what_is_committed_is_logged_from_the_ack_of_the_history_on() {
+    let mut learner = Lone::receiving(3, Mutations::NONE);
+    learner.hears(UP, new_leader());
+    for packet in [proposed(new(1)), proposed(new(2)), commit(new(1))] {
+        assert_eq!(learner.hears(UP, packet), [], "the epoch is not on disk");
+    }
+    let logged = [to_leader(ack(new(0))), Output::Append(proposal(new(1)))];
+    assert_eq!(learner.persisted(CURRENT), logged);
+    assert_eq!(learner.hears(UP, commit(new(2))), [Output::Append(proposal(new(2)))]);
+    assert_eq!(learner.hears(UP, proposed(new(3))), [], "no quorum is known to have it");
+    let acks = [1, 2].map(|counter| to_leader(ack(new(counter))));
+    let applied = [1, 2].map(|counter| Output::Commit(proposal(new(counter))));
+    assert_eq!(learner.durable(new(2)), [acks, applied].concat());
+    let up = learner.hears(UP, Packet::UpToDate);
+    assert_eq!(up.first(), Some(&to_leader(ack(new(0)))));
+    assert_eq!(up.last(), Some(&Output::Append(proposal(new(3)))));
+}
+
+/// Under load more is proposed behind a snapshot than any leader has outstanding.
+#[test]
+fn a_learner_joins_however_much_is_proposed_meanwhile() {
+    let mut learner = Lone::receiving(3, Mutations::NONE);
+    learner.hears(UP, proposed(old(6)));
+    learner.hears(UP, commit(old(6)));
+    learner.hears(UP, new_leader());
+    let mut last = 0;
+    let more = |learner: &mut Lone, last: &mut u32| {
+        *last += 1;
+        learner.hears(UP, proposed(new(*last)));
+        learner.hears(UP, commit(new(*last)));
+    };
+    while learner.zab.is_reading() {
+        more(&mut learner, &mut last);
+        assert!(last < 10_000, "a busy disk is waited for");
+    }
+    assert!(learner.durable(old(6)).contains(&Output::Persist(CURRENT)));
+    assert!(!learner.zab.is_reading());
+    learner.persisted(CURRENT);
+    while last < 100_000 {
+        learner.durable(new(last));
+        assert!(learner.zab.is_reading(), "what is to be heard is in the socket");
+        more(&mut learner, &mut last);
+    }
+    learner.hears(UP, Packet::UpToDate);
+    assert_eq!(learner.zab.epoch(), Some(Epoch(2)));
+}

@@ -113,6 +113,15 @@ pub fn run(parts: &Parts) {
     }
 }
 
+/// Drops a tree on a thread of its own: the epoch that a learner is to ack is asked for next, and
+/// its leader waits for that.
+fn drop_aside(tree: Box<Tree>) {
+    let work = move || drop(tree);
+    if let Err(error) = std::thread::Builder::new().name("old-tree".into()).spawn(work) {
+        tracing::warn!(%error, "no thread to drop a tree on: it was dropped here");
+    }
+}
+
 impl Parts {
     fn answer(&self, ask: StorageAsk) -> Result<Option<StorageAnswer>, Fatal> {
         Ok(Some(match ask {
@@ -132,7 +141,7 @@ impl Parts {
                 StorageAnswer::LogRead(link, self.read_log(&stretch))
             }
             StorageAsk::Drop(tree) => {
-                drop(tree);
+                drop_aside(tree);
                 return Ok(None);
             }
         }))

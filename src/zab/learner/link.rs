@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use super::tail::Tail;
 use crate::ids::{Epoch, Millis, Zxid};
-use crate::limits::PACKETS_HELD_MAX;
+use crate::limits::{PACKETS_HELD_MAX, UNFLUSHED_MAX};
 use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, Packet};
 use crate::zab::config::Mutation;
 use crate::zab::context::Context;
@@ -132,8 +132,20 @@ impl Link {
         matches!(self.state, State::Broadcast { .. })
     }
 
-    pub(super) const fn is_rebuilding(&self) -> bool {
-        matches!(self.state, State::Rebuilding { .. })
+    /// Whether another packet is to come: not while this server's disk has to do its part first
+    /// and enough waits for it. What the leader is to say must be heard, behind whatever it is.
+    pub(super) fn is_reading(&self) -> bool {
+        match self.state {
+            State::Rebuilding { .. } => false,
+            State::Flushing { .. } | State::Keeping { .. } => self.tail.unlogged() < UNFLUSHED_MAX,
+            State::Discovering
+            | State::Promising { .. }
+            | State::Choosing { .. }
+            | State::Receiving { .. }
+            | State::Settling { .. }
+            | State::Broadcast { .. }
+            | State::Left => true,
+        }
     }
 
     /// The epoch, once this server is up to date.
@@ -259,7 +271,7 @@ impl Link {
     }
 
     /// The current epoch is asked for only once the history it stands for is on disk.
-    fn flush(&self, epoch: Epoch, is_kept: bool, context: &mut Context<'_>) -> State {
+    fn flush(&mut self, epoch: Epoch, is_kept: bool, context: &mut Context<'_>) -> State {
         if !context.history.is_flushed() {
             return State::Flushing { epoch, is_kept };
         }
@@ -270,13 +282,15 @@ impl Link {
         State::Keeping { epoch }
     }
 
-    /// The only place where a leader's history is acked.
-    fn ack_history(&self, epoch: Epoch, context: &mut Context<'_>) -> State {
+    /// The only place where a leader's history is acked. From here on what is committed is logged,
+    /// and not only at `UPTODATE`: under load that is queued behind any number of proposals.
+    fn ack_history(&mut self, epoch: Epoch, context: &mut Context<'_>) -> State {
         context.send(self.id, Packet::Ack { zxid: Zxid::new(epoch, 0) });
+        self.tail.append_committed_to_ack(context);
         State::Settling { epoch }
     }
 
-    /// Proposals that came meanwhile take the usual way from here.
+    /// All proposals take the usual way once this server is up to date.
     fn on_settling(
         &mut self,
         epoch: Epoch,
@@ -286,6 +300,7 @@ impl Link {
         let state = State::Settling { epoch };
         if packet != Packet::UpToDate {
             self.tail.on_packet(packet, state.name(), context)?;
+            self.tail.append_committed_to_ack(context);
             return Ok(state);
         }
         context.send(self.id, Packet::Ack { zxid: Zxid::new(epoch, 0) });

@@ -15,7 +15,8 @@ pub(super) struct Tail {
     link: LinkId,
     is_observer: bool,
     /// In zxid order: committed ones first. Until the leader says that this learner is up to date
-    /// only these are logged, as a quorum has them.
+    /// only these are logged, as a quorum has them; none while the disk is to have the history,
+    /// and then the epoch.
     arrived: VecDeque<Proposal>,
     committed: usize,
     /// What a snapshot held: a fuzzy one is followed by what it holds already.
@@ -145,15 +146,35 @@ impl Tail {
         }
     }
 
+    /// The same, and each is acked once it is durable.
+    ///
+    /// COMPAT: a Java leader times the acks of what it sends once it has the ack of the history
+    /// (`LearnerHandler.SyncLimitCheck`), whether it is committed meanwhile or not.
+    pub(super) fn append_committed_to_ack(&mut self, context: &mut Context<'_>) {
+        while self.committed > 0 {
+            self.append_to_ack(context);
+        }
+    }
+
     /// Logs everything; each is acked once it is durable.
     pub(super) fn append_all(&mut self, context: &mut Context<'_>) {
-        while let Some(zxid) = self.append(context) {
-            if context.has(Mutation::AckUnflushed) && !self.is_observer {
-                context.send(self.link, Packet::Ack { zxid });
-            } else if !self.is_observer {
-                self.to_ack.push_back(zxid);
-            }
+        while !self.arrived.is_empty() {
+            self.append_to_ack(context);
         }
+    }
+
+    fn append_to_ack(&mut self, context: &mut Context<'_>) {
+        let Some(zxid) = self.append(context).filter(|_| !self.is_observer) else { return };
+        if context.has(Mutation::AckUnflushed) {
+            context.send(self.link, Packet::Ack { zxid });
+        } else {
+            self.to_ack.push_back(zxid);
+        }
+    }
+
+    /// How many came and are not logged.
+    pub(super) fn unlogged(&self) -> usize {
+        self.arrived.len()
     }
 
     fn append(&mut self, context: &mut Context<'_>) -> Option<Zxid> {

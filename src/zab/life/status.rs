@@ -115,12 +115,13 @@ impl Zab {
         }
     }
 
-    /// Whether a learner takes another packet of its leader's: not while its tree is rebuilt, or
-    /// its disk is far behind. Its socket is not read until then; what was read already may come.
+    /// Whether a learner takes another packet of its leader's: not while its tree is rebuilt, its
+    /// disk is far behind, or much waits until the epoch is on disk. Its socket is not read until
+    /// then; what was read already may come.
     pub fn is_reading(&self) -> bool {
         match &self.role {
             Role::Learning(learner) => {
-                !learner.is_rebuilding() && self.history.unflushed() < UNFLUSHED_MAX
+                learner.is_reading() && self.history.unflushed() < UNFLUSHED_MAX
             }
             Role::Leading(_) | Role::Looking | Role::Settling => true,
         }

@@ -96,7 +96,7 @@ impl Cluster {
     /// All servers are correct here: none has a reason to say that another is not.
     pub(super) fn check_why(&self, node: usize, why: &Why) {
         let is_unjust = match why {
-            Why::Fault(PeerFault::StaleEpoch { .. } | PeerFault::TooMuch { .. }) => false,
+            Why::Fault(PeerFault::StaleEpoch { .. }) => false,
             Why::Fault(PeerFault::Gap { .. }) => !self.plan.has_holes,
             Why::Fault(_) => true,
             // One that comes back may find its old connection still there.

@@ -10,7 +10,7 @@ use ringkeeper::wire::election::PeerState;
 use ringkeeper::wire::quorum::{Forwarded, LearnerInfo, Packet};
 use ringkeeper::zab::election::Output as Elected;
 use ringkeeper::zab::{
-    Input, LinkId, Mutation, Mutations, Output, Proposal, Refusal, Standing, Why,
+    Input, LinkId, Mutation, Mutations, Output, PeerFault, Proposal, Refusal, Standing, Why,
 };
 
 use crate::ensemble::Ensemble;
@@ -446,16 +446,53 @@ fn zookeeper_261_a_server_without_data_promises_nothing() {
     assert_eq!(leader.promised(1, Zxid(-1)), []);
 }
 
-/// Two packets after `NEWLEADER`: a Java leader would take the second for the first.
+/// A Java 3.8 follower logs what came before `NEWLEADER` on another thread: its acks may be first.
 #[test]
-fn zookeeper_4685_the_first_word_after_newleader_is_its_ack() {
+fn zookeeper_4685_only_its_ack_ends_the_waiting_for_newleaders() {
     let mut leader = Lone::leading(3, Mutations::NONE);
     leader.joined(1, false);
     leader.persisted(ACCEPTED);
     leader.promised(1, old(5));
     leader.persisted(CURRENT);
-    let closed = leader.hears(LinkId(1), ack(new(1)));
-    assert!(matches!(closed[..], [Output::Close(LinkId(1), _)]), "{closed:?}");
+    for early in [old(5), new(1)] {
+        assert_eq!(leader.hears(LinkId(1), ack(early)), [], "the link stays");
+        assert_eq!(leader.zab.epoch(), None, "and nobody has the history");
+    }
+    let later = Zxid::new(Epoch(3), 0);
+    let other = Why::Fault(PeerFault::OtherEpoch(later));
+    assert_eq!(leader.hears(LinkId(1), ack(later)), [Output::Close(LinkId(1), other)]);
+}
+
+/// Such an ack comes once: if none but this follower can make up the quorum, it is needed.
+#[test]
+fn zookeeper_4685_an_early_ack_counts_once_the_history_is_acked() {
+    let mut leader = Lone::serving(3, &[1], Mutations::NONE);
+    for _ in 1..=3 {
+        leader.propose();
+    }
+    leader.durable(new(3));
+    leader.joined(2, false);
+    leader.promised(2, old(5));
+    for early in [old(5), new(1), new(2), new(4)] {
+        assert_eq!(leader.hears(LinkId(2), ack(early)), [], "{early}");
+    }
+    let committed = [1, 2].map(|counter| Output::Commit(proposal(new(counter))));
+    let up = leader.hears(LinkId(2), ack(new(0)));
+    assert_eq!(up[0], sent(2, Packet::UpToDate));
+    let applied: Vec<_> = up.iter().filter(|it| matches!(it, Output::Commit(_))).collect();
+    assert_eq!(applied, committed.iter().collect::<Vec<_>>());
+    leader.propose();
+    leader.durable(new(4));
+    leader.hears(LinkId(1), ack(new(3)));
+    let unsent = leader.step(Input::Time);
+    assert_eq!(unsent, [], "4 was acked before it was proposed, which says nothing");
+    let both = leader.hears(LinkId(2), ack(new(4)));
+    assert!(both.contains(&sent(2, commit(new(4)))), "{both:?}");
+}
+
+/// Two packets after `NEWLEADER`: a Java leader would take the second for the first.
+#[test]
+fn zookeeper_4685_the_first_word_after_newleader_is_its_ack() {
     let mut learner = Lone::receiving(3, Mutations::NONE);
     let ping = Packet::Ping { zxid: new(0), touches: None };
     learner.hears(UP, proposed(new(1)));

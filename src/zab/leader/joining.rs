@@ -88,7 +88,12 @@ impl Leader {
         Ok(())
     }
 
-    /// The ack of `NEWLEADER`: the first packet after it, and no other.
+    /// The ack of `NEWLEADER`, which alone ends the waiting for it.
+    ///
+    /// COMPAT: a Java 3.8 follower logs what it was sent before `NEWLEADER` on another thread, and
+    /// acks each: those acks may come first (ZOOKEEPER-4685). Java does not count what comes first
+    /// (`Leader.waitForNewLeaderAck`); here it counts once the history is acked, or a proposal
+    /// that needs this learner's ack, which comes once, would never be committed.
     pub(super) fn on_history_ack(
         &mut self,
         id: LinkId,
@@ -99,15 +104,27 @@ impl Leader {
             return Err(unexpected(Stage::Syncing, packet));
         };
         let epoch = self.discovery.open().expect("nobody is synced before it is open");
-        if zxid != Zxid::new(epoch, 0) {
+        if zxid.epoch() > epoch {
             return Err(Why::Fault(PeerFault::OtherEpoch(zxid)));
         }
         let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
+        if zxid != Zxid::new(epoch, 0) {
+            if zxid.epoch() == epoch && zxid <= self.broadcast.last_proposed() {
+                link.on_early_ack(zxid);
+            }
+            return Ok(());
+        }
         link.enter(Stage::Acked, context);
-        if let Some(server) = link.server {
+        let (server, early) = (link.server, link.take_early_acks());
+        if let Some(server) = server {
             context.config.quorum.ack(&mut self.acked, counted(server, context));
         }
         self.advance(context);
+        for zxid in early {
+            if let Some(server) = server {
+                self.broadcast.on_ack(server, zxid, &mut self.links, context);
+            }
+        }
         Ok(())
     }
 

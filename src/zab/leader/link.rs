@@ -26,6 +26,8 @@ pub(super) struct Link {
     /// Until when its leader counts on it, if it is a voter.
     pub(super) counted_until: Millis,
     unacked: Unacked,
+    /// Proposals that it acked before the history: the first and the last, and all between.
+    early: Option<(Zxid, Zxid)>,
 }
 
 /// How far a learner is.
@@ -81,6 +83,7 @@ impl Link {
             silent_at: Some(context.after(timing.init_ms())),
             counted_until: context.after(timing.init_ms().saturating_add(timing.sync_ms())),
             unacked: Unacked::default(),
+            early: None,
         }
     }
 
@@ -121,6 +124,20 @@ impl Link {
 
     pub(super) fn on_ack(&mut self, zxid: Zxid) {
         self.unacked.on_ack(zxid);
+    }
+
+    /// Its ack of a proposal has come before that of the history: it is to count behind that.
+    ///
+    /// Acks come in order, so what is kept is where they begin and end.
+    pub(super) fn on_early_ack(&mut self, zxid: Zxid) {
+        let goes_on = self.early.filter(|(_, last)| last.next() == Some(zxid));
+        self.early = Some((goes_on.map_or(zxid, |(first, _)| first), zxid));
+    }
+
+    /// The proposals that it acked early, each once.
+    pub(super) fn take_early_acks(&mut self) -> impl Iterator<Item = Zxid> + use<> {
+        let (first, last) = self.early.take().unzip();
+        std::iter::successors(first, |zxid| zxid.next()).take_while(move |it| Some(*it) <= last)
     }
 
     /// A proposal that was sent before then and is not acked.

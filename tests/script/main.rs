@@ -3,7 +3,7 @@
 //! A block is commands, a line `----`, and what they lead to, up to an empty line. Lines that begin
 //! with `#` are for the reader. `REWRITE=1 cargo test --test script` writes down what happens now:
 //! read the difference before it is committed. `env.rs` says what the commands of elections are,
-//! `ensemble/mod.rs` those of whole ensembles; `issues.rs` has the stories of known bugs.
+//! `ensemble/mod.rs` those of whole ensembles; `issues/` has the stories of known bugs.
 
 mod ensemble;
 mod env;

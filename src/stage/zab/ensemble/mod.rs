@@ -72,8 +72,6 @@ pub(in crate::stage::zab) struct Member {
     pub(in crate::stage::zab) peers: Peers,
     /// What peers did and nobody has heard yet.
     pub(in crate::stage::zab) events: Vec<PeerEvent>,
-    /// Empty, with the capacity that these had: they take turns.
-    heard: Vec<PeerEvent>,
     /// Of these, what happened on links, in order.
     on_links: VecDeque<PeerEvent>,
     pub(in crate::stage::zab) storage: SyncSender<StorageAsk>,
@@ -137,7 +135,6 @@ impl Member {
             me,
             peers,
             events: Vec::new(),
-            heard: Vec::new(),
             on_links: VecDeque::new(),
             storage: parts.storage,
             answers: parts.answers,
@@ -280,12 +277,13 @@ impl ZabStage {
             if member.events.is_empty() {
                 break;
             }
-            let heard = std::mem::take(&mut member.heard);
-            let mut events = std::mem::replace(&mut member.events, heard);
+            let mut events = std::mem::take(&mut member.events);
             events.drain(..).for_each(|event| self.hear(event));
-            events.shrink_to(EVENTS_KEPT_MAX);
-            if let Some(member) = &mut self.member {
-                member.heard = events;
+            if let Some(member) = &mut self.member
+                && member.events.is_empty()
+            {
+                events.shrink_to(EVENTS_KEPT_MAX);
+                member.events = events;
             }
         }
         self.hear_links();

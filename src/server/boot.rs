@@ -188,6 +188,13 @@ fn recover(
             "the recovered tree is not what its log was written for; compare it with a backup"
         );
     }
+    if let nodes @ 1.. = recovered.tree.without_acl() {
+        tracing::error!(
+            nodes,
+            "the snapshot has nodes whose ACL it lacks: only a superuser is let in, who should set \
+             them anew (getAcl shows world:nobody)"
+        );
+    }
     Ok(recovered)
 }
 

@@ -20,6 +20,12 @@ pub(super) const OPEN_ACL_ID: i64 = -1;
 /// The key of the open list, which is never released.
 pub(super) const OPEN_ACL: u32 = 0;
 
+/// The list of a node whose own is lost: it lets nobody in but a superuser, here and in Java, and
+/// says so. No client can set it: of `world` there is only `anyone`.
+pub(super) fn nobody() -> SharedAcl {
+    Arc::new([Acl { perms: 0, scheme: "world".into(), id: "nobody".into() }])
+}
+
 struct Entry {
     id: i64,
     list: SharedAcl,
@@ -121,6 +127,12 @@ impl AclTable {
 
     pub(super) fn id(&self, key: u32) -> i64 {
         self.entries[key as usize].id
+    }
+
+    /// How many nodes have this list, under whatever ids.
+    pub(super) fn nodes_of(&self, list: &SharedAcl) -> u64 {
+        let same = self.entries.iter().filter(|(_, entry)| entry.list == *list);
+        same.map(|(_, entry)| u64::from(entry.nodes)).sum()
     }
 
     /// Lists in the table, the open one aside.

@@ -235,6 +235,12 @@ impl Tree {
         self.acls.list(node.acl)
     }
 
+    /// Nodes whose ACL was not in the snapshot, and which no txn has given one since: nobody but a
+    /// superuser is let in.
+    pub fn without_acl(&self) -> u64 {
+        self.acls.nodes_of(&acl::nobody())
+    }
+
     /// Names of the direct children, in no particular order.
     pub fn child_names(&self, node: &Node) -> impl ExactSizeIterator<Item = &str> {
         let skip = node.path.len() + 1;

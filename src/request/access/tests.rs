@@ -188,6 +188,9 @@ fn who_may_what() {
         assert!(permits(&skipping, &acl, needed, &identities));
     }
     assert!(permits(&config(), &[], 31, &[]), "an empty list forbids nothing");
+    let nobody = [entry(0, "world", "nobody")];
+    assert!(!permits(&config(), &nobody, 31, &[]), "as of a node whose list is lost");
+    assert!(!is_fixed(&config(), &nobody));
 }
 
 #[test]

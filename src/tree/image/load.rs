@@ -8,11 +8,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
-use std::sync::Arc;
 
 use super::TERMINATOR;
 use crate::ids::{SessionId, Zxid};
-use crate::tree::acl::{OPEN_ACL, OPEN_ACL_ID};
+use crate::tree::acl::{OPEN_ACL, OPEN_ACL_ID, nobody};
 use crate::tree::arena::{NewNode, split};
 use crate::tree::node::{NO_NODE, NodeId, NodeKind, StatPersisted};
 use crate::tree::{Tree, TreeOptions};
@@ -137,8 +136,8 @@ fn load_node<R: Read>(
     let stat = input.stat()?;
     // COMPAT: a snapshot that Java wrote while txns went on may lack the list of a node. Java takes
     // it and fails at the next read of it; here nobody is let in, until the replayed create brings
-    // the list.
-    let acl = *acls.entry(acl_id).or_insert_with(|| tree.acls.load(acl_id, Arc::new([])));
+    // the list. An empty one would let in everybody.
+    let acl = *acls.entry(acl_id).or_insert_with(|| tree.acls.load(acl_id, nobody()));
     tree.acls.retain(acl);
     let new = NewNode { path: &path, data, stat, acl };
     let parent = match split(&path) {

@@ -18,7 +18,7 @@ use std::borrow::Cow;
 use self::outstanding::{Outstanding, State};
 use super::access::{self, AccessConfig, Identity};
 use crate::ids::{Millis, SessionId, Xid, Zxid};
-use crate::limits::QUORUM_PACKET_BYTES_MAX_DEFAULT;
+use crate::limits::{FRAME_BYTES_MAX_DEFAULT, QUORUM_PACKET_BYTES_MAX_DEFAULT};
 use crate::tree::digest::{Prefix, is_digested};
 use crate::tree::{SharedAcl, Tree, TreeOptions};
 use crate::wire::record::perms;
@@ -41,6 +41,8 @@ pub struct PrepareConfig {
     pub close_session_lists_paths: bool,
     /// The longest record that every learner takes: `jute.maxbuffer`, and what is added.
     pub record_bytes_max: usize,
+    /// How much of that is beyond the longest request.
+    pub record_bytes_extra: usize,
     /// `znode.container.maxNeverUsedIntervalMs`; 0 is never.
     pub container_never_used_max: Millis,
 }
@@ -54,6 +56,7 @@ impl Default for PrepareConfig {
             reconfig: false,
             close_session_lists_paths: true,
             record_bytes_max: QUORUM_PACKET_BYTES_MAX_DEFAULT as usize,
+            record_bytes_extra: FRAME_BYTES_MAX_DEFAULT as usize,
             container_never_used_max: Millis(0),
         }
     }
@@ -62,9 +65,11 @@ impl Default for PrepareConfig {
 /// In a record, beside its two texts: what it permits, and their lengths.
 const ACL_OVERHEAD_BYTES: usize = 12;
 
-/// A request has half of the longest record's bytes at most; of what is left its ACLs may have
-/// half, and numbers of sequential nodes the rest.
-const EXPANDED_SHARE: usize = 4;
+/// A record has its header and digest, which no request has, and something to spare.
+const RECORD_OVERHEAD_BYTES: usize = 64;
+
+/// What a sequential node's path has more in the record than in the request, at most.
+const SEQUENCE_DIGITS_MAX: usize = 11;
 
 /// What may be asked on behalf of a session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -153,8 +158,8 @@ pub struct Preparer {
     outstanding: Outstanding,
     /// The last list stored: most nodes have the same, and share it.
     recent_acl: SharedAcl,
-    /// Bytes of this write's ACLs that name more than the request does.
-    expanded_bytes: usize,
+    /// Bytes of this write's record that its request has not: of ACLs, and of sequential paths.
+    grown_bytes: usize,
 }
 
 /// One write on its way to a txn.
@@ -202,12 +207,7 @@ impl Preparer {
     /// One with nothing in flight.
     pub fn new(config: PrepareConfig) -> Self {
         let outstanding = Outstanding::new(config.tree.digest);
-        Self {
-            config,
-            outstanding,
-            recent_acl: [Acl::anyone(perms::ALL)].into(),
-            expanded_bytes: 0,
-        }
+        Self { config, outstanding, recent_acl: [Acl::anyone(perms::ALL)].into(), grown_bytes: 0 }
     }
 
     /// Changes in flight: two or so for each txn. Bounded by the proposals in flight.
@@ -231,7 +231,7 @@ impl Preparer {
         out: &mut Vec<u8>,
     ) -> Prepared {
         let step = Step { tree, author, stamp };
-        self.expanded_bytes = 0;
+        self.grown_bytes = 0;
         let mut error = None;
         let (op, txn) = match self.txn(&step, write, &mut error) {
             Ok(txn) => txn,
@@ -347,9 +347,16 @@ impl Preparer {
         }
         let fixed = access::fixup(&self.config.access, &acl, step.author.identities)?;
         let bytes = |acl: &Acl<'_>| ACL_OVERHEAD_BYTES + acl.scheme.len() + acl.id.len();
-        self.expanded_bytes += fixed.iter().map(bytes).sum::<usize>();
-        let is_little = self.expanded_bytes <= self.config.record_bytes_max / EXPANDED_SHARE;
+        let is_little = self.grows_by(fixed.iter().map(bytes).sum());
         if is_little { Ok(fixed) } else { Err(ErrorCode::InvalidAcl) }
+    }
+
+    /// Counts what the record has more than the request; false if that is too much for learners.
+    ///
+    /// Whatever else a txn has, its request has too, in no fewer bytes.
+    fn grows_by(&mut self, bytes: usize) -> bool {
+        self.grown_bytes += bytes;
+        self.grown_bytes + RECORD_OVERHEAD_BYTES <= self.config.record_bytes_extra
     }
 
     fn share(&mut self, acl: &[Acl<'_>]) -> SharedAcl {

@@ -147,6 +147,7 @@ pub(super) fn prepare(config: &Config, seed: u64) -> Result<PrepareConfig, Fatal
         reconfig: config.ensemble.reconfig_enabled,
         close_session_lists_paths: config.sessions.close_txn_lists_paths,
         record_bytes_max: ensemble::packet_bytes_max(config) as usize,
+        record_bytes_extra: config.clients.frame_bytes_extra as usize,
         container_never_used_max: never_used(config),
     })
 }
@@ -192,6 +193,17 @@ pub(super) fn client_address(config: &Config) -> Result<Option<SocketAddr>, Fata
         Ok(None) => Err(unresolved(host, "it has no address")),
         Err(error) => Err(unresolved(host, &error.to_string())),
     }
+}
+
+/// Where a member listens for elections; names that nobody knows are left out.
+pub(super) fn election_addresses(config: &Config) -> Vec<SocketAddr> {
+    let ensemble = &config.ensemble;
+    let own = ensemble.members.as_ref().and_then(|all| all.servers.get(&ensemble.my_id));
+    let address = |own: &config::MemberAddress| {
+        let host = if ensemble.listen_on_all { "0.0.0.0" } else { &own.host };
+        net::addresses_of(host, own.election_port).ok()?.first().copied()
+    };
+    own.iter().flat_map(|own| &own.addresses).filter_map(address).collect()
 }
 
 fn unresolved(host: &str, why: &str) -> Fatal {

@@ -3,13 +3,10 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 
-use super::{Preparer, Step};
+use super::{Preparer, RECORD_OVERHEAD_BYTES, Step};
 use crate::request::path;
 use crate::wire::OpCode;
 use crate::wire::txn::Txn;
-
-/// Header, number of paths and digest, with something to spare.
-const RECORD_OVERHEAD_BYTES: usize = 64;
 
 impl Preparer {
     /// Never fails: who may close a session is not asked, as its server does it when it expires.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::request::access::AccessConfig;
 use crate::tree::{NodeKind, Outcome, TTL_MS_MAX};
+use crate::wire::Writer;
 use crate::wire::request::{Create, Reconfig};
 use crate::wire::txn::{CreateTxn, TxnHeader};
 
@@ -515,7 +516,7 @@ fn a_close_that_lists_nothing_reads_back() {
 
 #[test]
 fn an_acl_that_stands_for_too_much_is_refused() {
-    let config = PrepareConfig { record_bytes_max: 400, ..PrepareConfig::default() };
+    let config = PrepareConfig { record_bytes_extra: 164, ..PrepareConfig::default() };
     let mut server = Server::with(config);
     let known = |name: &str| Identity { scheme: "digest".into(), id: name.into() };
     server.identities = vec![known(BOB), known("ann:other")];
@@ -526,6 +527,30 @@ fn an_acl_that_stands_for_too_much_is_refused() {
     assert_eq!(server.send(Request::Multi(twice)), ErrorCode::InvalidAcl, "all of it counts");
     assert_eq!(server.send(with(1..2)), ErrorCode::Ok);
     server.apply();
+}
+
+/// A record is longer than its request by no more than what learners take beyond a request.
+#[test]
+fn a_multi_of_very_many_sequential_nodes_is_refused() {
+    const EXTRA: usize = 1024;
+    let config = PrepareConfig { record_bytes_extra: EXTRA, ..PrepareConfig::default() };
+    let mut server = Server::with(config);
+    let mut multi = |count| {
+        let steps: Vec<_> = (0..count).map(|_| create("/s", 2)).collect();
+        let request = Request::Multi(steps);
+        let mut bytes = Vec::new();
+        request.encode(&mut Writer::new(&mut bytes));
+        let code = server.send(request);
+        let longer = server.in_flight.last().unwrap().len() - bytes.len();
+        server.apply();
+        (code, longer, server.tree.node_count())
+    };
+    let nodes = multi(1).2;
+    let (code, longer, more) = multi(87);
+    assert_eq!((code, more), (ErrorCode::Ok, nodes + 87));
+    assert!(longer <= EXTRA, "{longer}");
+    let (code, _, more) = multi(88);
+    assert_eq!((code, more), (ErrorCode::BadArguments, nodes + 87));
 }
 
 #[test]

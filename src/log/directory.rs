@@ -42,7 +42,7 @@ impl Drop for Lock {
 
 impl Directory {
     /// Makes (if `autocreate`), checks and locks `<data_dir>/version-2` and
-    /// `<data_log_dir>/version-2`; deletes unfinished files of an earlier run.
+    /// `<data_log_dir>/version-2`; no file in them is touched but the lock's.
     ///
     /// # Errors
     /// Java exits with 3 on all of them: [`Error::MissingDirectory`], [`Error::Io`] where the
@@ -57,11 +57,19 @@ impl Directory {
         if !same(&log_dir, &snap_dir)? {
             locks.push(lock(&snap_dir)?);
             check_content(&log_dir, &snap_dir)?;
-            remove_unfinished(&snap_dir)?;
         }
-        remove_unfinished(&log_dir)?;
         let (data_dir, data_log_dir) = (data_dir.to_path_buf(), data_log_dir.to_path_buf());
         Ok(Self { data_dir, data_log_dir, snap_dir, log_dir, _locks: locks })
+    }
+
+    /// Deletes unfinished files of an earlier run. Those of a running Java server, which knows
+    /// nothing of the lock, look the same: none may be running.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn remove_unfinished(&self) -> Result<(), Error> {
+        remove_unfinished(&self.log_dir)?;
+        remove_unfinished(&self.snap_dir)
     }
 
     /// `version-2` of `dataDir`: snapshots and epoch files.
@@ -253,15 +261,20 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("version-2");
         let kept = ["currentEpoch.tmp", "log.1", "notes", "snapshot.0"];
-        for name in kept.iter().chain(&["unfinished.log.0", "unfinished.snapshot.5.gz"]) {
+        let unfinished = ["snapshot.6.tmp", "unfinished.log.0", "unfinished.snapshot.5.gz"];
+        for name in kept.iter().chain(&unfinished) {
             touch(&dir.join(name));
         }
-        touch(&dir.join("snapshot.6.tmp"));
-        let _open = Directory::open(root.path(), root.path(), false).unwrap();
-        let mut names = names::names(&dir).unwrap();
-        names.retain(|name| name != LOCK);
-        names.sort();
-        assert_eq!(names, kept);
+        let names = || {
+            let mut names = names::names(&dir).unwrap();
+            names.retain(|name| name != LOCK);
+            names.sort();
+            names
+        };
+        let directory = Directory::open(root.path(), root.path(), false).unwrap();
+        assert_eq!(names(), [&kept[..], &unfinished].concat());
+        directory.remove_unfinished().unwrap();
+        assert_eq!(names(), kept);
     }
 
     #[test]

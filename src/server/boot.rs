@@ -151,14 +151,32 @@ pub fn boot(config: &Config, bell: &Arc<ParkBell>, stop: &StopFlag) -> Result<Ru
 /// the same data of Java's, which knows nothing of our lock, and no file may be touched then.
 fn take_directory(config: &Config, stop: &StopFlag) -> Result<Directory, Fatal> {
     let storage = &config.storage;
+    let refuse = |error| Fatal::new(ExitCode::DataDirectory, error);
     let directory =
         Directory::open(&storage.data_dir, &storage.data_log_dir, storage.directories_autocreate)
-            .map_err(|error| Fatal::new(ExitCode::DataDirectory, error))?;
-    if let Some(address) = settings::client_address(config)? {
-        patiently(address, stop, Listener::probe)?;
-    }
+            .map_err(refuse)?;
+    wait_for_ports(config, stop)?;
+    directory.remove_unfinished().map_err(refuse)?;
     Ok(directory)
 }
+
+/// Until nobody has the port where another server of this data would listen: for clients, or of a
+/// member that serves none, for elections. What else is wrong with that one its stage tells.
+fn wait_for_ports(config: &Config, stop: &StopFlag) -> Result<(), Fatal> {
+    if let Some(address) = settings::client_address(config)? {
+        return patiently(("client", address), stop, Listener::probe);
+    }
+    for address in settings::election_addresses(config) {
+        patiently(("election", address), stop, |address| {
+            Listener::probe(address)
+                .or_else(|error| if error.is_address_in_use() { Err(error) } else { Ok(()) })
+        })?;
+    }
+    Ok(())
+}
+
+/// A port of this server: whose it is, and where.
+type Port = (&'static str, SocketAddr);
 
 fn recover_options(config: &Config, seed: u64) -> RecoverOptions {
     let storage = &config.storage;
@@ -230,7 +248,7 @@ fn stopped(error: crate::log::Error) -> Fatal {
 }
 
 fn patiently<T>(
-    address: SocketAddr,
+    (what, address): Port,
     stop: &StopFlag,
     bind: impl Fn(SocketAddr) -> Result<T, NetError>,
 ) -> Result<T, Fatal> {
@@ -244,7 +262,7 @@ fn patiently<T>(
                 std::thread::park_timeout(BIND_PAUSE);
             }
             Err(error) => {
-                let text = format!("cannot bind to client port {address}: {error}");
+                let text = format!("cannot bind to {what} port {address}: {error}");
                 return Err(Fatal::new(ExitCode::Unexpected, text));
             }
         }
@@ -260,7 +278,7 @@ fn listen(config: &Config, shards: usize, stop: &StopFlag) -> Result<Vec<Listene
     };
     let backlog = config.clients.listen_backlog;
     let bind = |address| Listener::bind_group(address, backlog, shards);
-    let listeners = patiently(address, stop, bind)?;
+    let listeners = patiently(("client", address), stop, bind)?;
     for listener in &listeners {
         listener
             .set_keep_alive(config.clients.tcp_keep_alive)

@@ -1,8 +1,9 @@
 //! A member of an ensemble without a client port.
 
 use std::fs;
+use std::net::TcpListener;
 
-use crate::scene::{port, server, wait_for_words, zkserver};
+use crate::scene::{data_files, exit_of, port, server, wait_for_words, with_log, zkserver};
 use crate::support::process::scratch;
 use crate::support::{Client, Server};
 
@@ -28,6 +29,29 @@ fn a_member_without_a_client_port_starts_and_votes() {
     assert_eq!(silent.exited(), None, "{}", silent.log_tail(20));
     assert!(silent.stop().unwrap().success(), "{}", silent.log_tail(20));
     serving.stop().unwrap();
+}
+
+/// Nobody else's port tells that a server of Java's runs on the data: its log ends in the midst of
+/// a record while it writes.
+#[test]
+fn while_its_election_port_is_taken_it_touches_no_file() {
+    let dir = scratch("member", true);
+    let (_, log) = with_log(dir.path(), 3);
+    let torn = fs::read(&log).unwrap();
+    fs::write(&log, &torn[..torn.len() - 5]).unwrap();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap().port();
+    let spec = zkserver().config("initLimit=5").config("syncLimit=5");
+    let spec = spec.config(&format!("server.1=127.0.0.1:{}:{taken}", port()));
+    let spec = spec.config(&format!("server.2=127.0.0.1:{}:{}", port(), port()));
+    let mut server = server(spec, dir.path());
+    fs::write(server.data.join("myid"), "1").unwrap();
+    without_client_port(&server);
+    let before = data_files(&server);
+    server.spawn().unwrap();
+    assert_eq!(exit_of(&mut server).code(), Some(1), "{}", server.log_tail(20));
+    assert!(server.log_tail(1).contains("cannot bind to election port"), "{}", server.log_tail(1));
+    assert!(data_files(&server) == before);
 }
 
 fn without_client_port(server: &Server) {

@@ -86,6 +86,7 @@ fn while_its_port_is_taken_it_touches_no_file() {
     let (mut server, log) = with_log(dir.path(), 3);
     let torn = fs::read(&log).unwrap();
     fs::write(&log, [&torn[..torn.len() - 5], &[0; 5000]].concat()).unwrap();
+    fs::write(log.with_file_name("snapshot.5.tmp"), "what a learner is being sent").unwrap();
     let before = data_files(&server);
     let _other = TcpListener::bind(server.address).unwrap();
     server.spawn().unwrap();

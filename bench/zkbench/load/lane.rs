@@ -287,7 +287,8 @@ impl Lane {
         if header.xid == Xid::NOTIFICATION {
             return Ok(()); // nobody here sets a watch, but a session taken over may have some
         }
-        let flight = self.in_flight.pop_front().filter(|flight| flight.xid == header.xid);
+        // One that is not answered stays: it is lost with the others.
+        let flight = self.in_flight.pop_front_if(|flight| flight.xid == header.xid);
         let Some(Flight { kind, due, sent, .. }) = flight else {
             let expected = self.in_flight.front().map(|flight| flight.xid);
             return Err(ReplyFault::Order { expected, found: header.xid });

@@ -74,11 +74,14 @@ fn what_is_due_outside_the_window_does_not_count() {
 }
 
 #[test]
-fn a_reply_out_of_order_is_a_fault() {
+fn a_reply_out_of_order_is_a_fault_and_nothing_in_flight_is_forgotten() {
     let (mut lane, mut tally) = (lane(rules(2), Pace::Closed), Tally::new());
     lane.fill(100, &mut Vec::new());
     let fault = lane.on_input(&replies([2]), 110, &mut tally);
-    assert!(matches!(fault, Err(ReplyFault::Order { found: Xid(2), .. })));
+    assert_eq!(fault, Err(ReplyFault::Order { expected: Some(Xid(1)), found: Xid(2) }));
+    lane.on_lost(120, &mut tally);
+    let errors: Vec<_> = tally.kind(Kind::Get).errors.clone().into_iter().collect();
+    assert_eq!(errors, [(ErrorCode::ConnectionLoss.to_wire(), 2)]);
 }
 
 #[test]

@@ -68,6 +68,36 @@ pub struct Settings {
     pub large_requests: Option<LargeRequests>,
 }
 
+#[cfg(test)]
+impl Settings {
+    /// For tests: no limit that a test could run into, nothing that is off by default.
+    pub fn plain() -> Self {
+        Self {
+            frame_bytes_max: 1 << 20,
+            session_timeouts: TimeoutRange { min_ms: 4000, max_ms: 40_000 },
+            tick_time_ms: 2000,
+            connections_per_address_max: 0,
+            connections_max: 0,
+            open_files: OpenFiles::UNLIMITED,
+            outstanding_max: 1000,
+            sessionless_ms: 10_000,
+            word_operand: WordOperand::Ignored,
+            access: AccessConfig::default(),
+            local_sessions: false,
+            local_sessions_upgrade: false,
+            read_only_mode: false,
+            snap_count: 100_000,
+            snap_bytes: None,
+            reap_interval_ms: 60_000,
+            reap_per_minute_max: 10_000,
+            container_never_used: Millis(0),
+            bucket: None,
+            crowd: None,
+            large_requests: None,
+        }
+    }
+}
+
 /// The limit of open files, and what it leaves to clients.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenFiles {

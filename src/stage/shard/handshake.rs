@@ -77,6 +77,11 @@ impl Shard {
             Ok(request) => request,
             Err(error) => return self.reject(id, &format!("not a connect request: {error}")),
         };
+        // Before it is counted and takes a token: who waits asks again and again.
+        if self.parts.asks.room() == 0 {
+            self.is_stalled = true;
+            return Step::Wait;
+        }
         self.recorder.add(Counter::ConnectionRequestCount, 1);
         if let Some(why) = turned_away(self.parts.shared.service.now(), &request) {
             return self.reject(id, why);
@@ -104,11 +109,7 @@ impl Shard {
 
     fn ask_to_connect(&mut self, ask: ConnectAsk, bytes: usize) -> Step {
         let id = ask.origin.connection;
-        if self.parts.asks.push(Ask::Connect(ask)).is_err() {
-            self.is_stalled = true;
-            return Step::Wait;
-        }
-        self.is_asking = true;
+        self.ask(Ask::Connect(ask));
         let is_learner = self.parts.shared.service.now() == Service::Forwarding;
         if ask.session != SessionId::NONE && !is_learner {
             self.recorder.add(Counter::ConnectionRevalidateCount, 1); // a learner's zab thread does
@@ -126,11 +127,7 @@ impl Shard {
     /// Says that the session is not valid, then closes: silence would make the client try for
     /// ever.
     fn refuse(&mut self, id: ConnectionId, session: SessionId, read_only: Option<bool>) -> Step {
-        if self.parts.asks.push(Ask::Intruder(session)).is_err() {
-            self.is_stalled = true;
-            return Step::Wait;
-        }
-        self.is_asking = true;
+        self.ask(Ask::Intruder(session));
         if let Some(client) = self.clients.get(&id) {
             self.complain(client.peer, &format!("wrong password for session {session}"));
         }

@@ -147,14 +147,7 @@ impl Shard {
     pub fn run(mut self) -> Result<(), NetError> {
         let mut events = Vec::new();
         loop {
-            events.clear();
-            self.turn(&mut events)?;
-            self.now = self.parts.shared.clock.now();
-            self.now_us = self.parts.shared.clock.micros();
-            for event in events.drain(..) {
-                self.on_event(&event);
-            }
-            self.sweep();
+            self.hear_all(&mut events)?;
             self.serve_ready();
             if self.answer_questions() {
                 return self.leave();
@@ -163,6 +156,18 @@ impl Shard {
                 self.parts.asks.ring();
             }
         }
+    }
+
+    /// The first half of a turn: what came is seen, and not yet served.
+    fn hear_all(&mut self, events: &mut Vec<Event>) -> Result<(), NetError> {
+        self.turn(events)?;
+        self.now = self.parts.shared.clock.now();
+        self.now_us = self.parts.shared.clock.micros();
+        for event in events.drain(..) {
+            self.on_event(&event);
+        }
+        self.sweep();
+        Ok(())
     }
 
     fn turn(&mut self, events: &mut Vec<Event>) -> Result<(), NetError> {
@@ -300,3 +305,6 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

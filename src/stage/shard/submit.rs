@@ -11,10 +11,17 @@ use crate::stage::message::{Ask, Origin, WriteAsk};
 use crate::wire::OpCode;
 
 impl Shard {
-    /// Hands a write to the zab thread.
+    /// Hands something to the zab thread.
     ///
     /// # Panics
     /// If its queue has no room; only this thread pushes there, and it has looked.
+    pub(super) fn ask(&mut self, ask: Ask) {
+        let pushed = self.parts.asks.push(ask);
+        assert!(pushed.is_ok(), "there was room when it was decided");
+        self.is_asking = true;
+    }
+
+    /// Hands a write to the zab thread, whose queue has room.
     pub(super) fn submit(&mut self, id: ConnectionId, (xid, op): (Xid, OpCode), body: Bytes) {
         let Some(client) = self.clients.get_mut(&id) else { return };
         let Some(session) = &client.session else { return };
@@ -27,11 +34,9 @@ impl Shard {
             body,
             identities: Arc::clone(&client.identities),
         };
-        let pushed = self.parts.asks.push(Ask::Write(ask));
-        assert!(pushed.is_ok(), "there was room when it was decided");
-        self.is_asking = true;
         self.parts.shared.add_outstanding(bytes);
         client.asked.push_back(Asked { xid, op, bytes, at_us: self.now_us });
+        self.ask(Ask::Write(ask));
     }
 
     /// The zab thread learns that a session's connection is gone, and takes its unanswered

@@ -9,11 +9,9 @@ use super::*;
 use crate::clock::Clock;
 use crate::ids::Round;
 use crate::limits::{LOG_QUEUE_MAX, STORAGE_QUEUE_MAX, WORDS_QUEUE_MAX};
-use crate::request::access::AccessConfig;
 use crate::request::prepare::PrepareConfig;
-use crate::request::session::TimeoutRange;
 use crate::stage::queue::{Bell, ParkBell, bounded};
-use crate::stage::shared::{OpenFiles, Settings, Shared, WordOperand};
+use crate::stage::shared::{Settings, Shared};
 use crate::stage::zab::Parts;
 use crate::tree::{Tree, TreeOptions};
 use crate::wire::election::Vote;
@@ -27,29 +25,7 @@ const PACKET_BYTES_MAX: u32 = 1 << 21;
 const UP: LinkId = LinkId(7);
 
 fn settings() -> Settings {
-    Settings {
-        frame_bytes_max: PACKET_BYTES_MAX / 2,
-        session_timeouts: TimeoutRange { min_ms: 4000, max_ms: 40_000 },
-        tick_time_ms: 2000,
-        connections_per_address_max: 0,
-        connections_max: 0,
-        open_files: OpenFiles::UNLIMITED,
-        outstanding_max: 1000,
-        sessionless_ms: 10_000,
-        word_operand: WordOperand::Ignored,
-        access: AccessConfig::default(),
-        local_sessions: false,
-        local_sessions_upgrade: false,
-        read_only_mode: false,
-        snap_count: 100_000,
-        snap_bytes: None,
-        reap_interval_ms: 60_000,
-        reap_per_minute_max: 10_000,
-        container_never_used: Millis(0),
-        bucket: None,
-        crowd: None,
-        large_requests: None,
-    }
+    Settings { frame_bytes_max: PACKET_BYTES_MAX / 2, ..Settings::plain() }
 }
 
 fn sockets() -> peers::Config {

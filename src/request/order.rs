@@ -62,6 +62,21 @@ pub const fn lane(op: OpCode) -> Lane {
     }
 }
 
+/// Whether one request of this kind may take long: its cost grows with the tree, or with how much
+/// it asks for at once.
+pub const fn is_costly(op: OpCode) -> bool {
+    matches!(
+        op,
+        OpCode::GetAllChildrenNumber
+            | OpCode::GetChildren
+            | OpCode::GetChildren2
+            | OpCode::GetEphemerals
+            | OpCode::MultiRead
+            | OpCode::SetWatches
+            | OpCode::SetWatches2
+    )
+}
+
 /// What to do with the next request of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Admission {

@@ -66,6 +66,8 @@ pub(super) struct Desk<'a> {
     pub(super) chunk: &'a mut Chunk,
     /// The zab thread can be asked for something.
     pub(super) has_room: bool,
+    /// The request that is answered may take long.
+    pub(super) is_costly: bool,
     pub(super) now: Millis,
     pub(super) now_us: u64,
     pub(super) recorder: &'a Recorder,
@@ -215,6 +217,7 @@ impl Desk<'_> {
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "all the others are read from the tree")]
     fn answer(&mut self, xid: Xid, request: &Request<'_>, bytes: usize) -> Verdict {
+        self.is_costly = order::is_costly(request.op());
         match request {
             Request::Auth { scheme, auth } => {
                 self.authenticate(xid, scheme.as_deref(), *auth, bytes)

@@ -9,13 +9,14 @@ use super::{Close, ConnectionId, Shard};
 use crate::limits::{OUTBOX_BYTES_PAUSE, REQUESTS_PER_TURN_MAX, SERVING_PER_TURN_US_MAX};
 use crate::tree::Tree;
 
-/// Of one connection's requests so many are served between two looks at the clock.
+/// Of one connection's requests so many are served between two looks at the clock; after a costly
+/// one it is looked at in any case.
 const REQUESTS_PER_LOOK: usize = 8;
 
 /// What came of looking at a connection's input.
 pub(super) enum Step {
-    /// A frame was dealt with; look again.
-    Next,
+    /// A frame was dealt with, and that may have taken long; look again.
+    Next { was_costly: bool },
     /// There is nothing to do until something happens.
     Wait,
     /// The connection is being closed.
@@ -64,8 +65,11 @@ impl Shard {
                 break;
             }
             match self.step(tree, id) {
-                Step::Next if served % REQUESTS_PER_LOOK == 0 && self.takes_long() => break,
-                Step::Next => {}
+                Step::Next { was_costly } => {
+                    if (was_costly || served % REQUESTS_PER_LOOK == 0) && self.takes_long() {
+                        break;
+                    }
+                }
                 Step::Wait => {
                     is_unfinished = self.is_stalled;
                     break;
@@ -115,7 +119,7 @@ impl Shard {
         let is_open = |client: &Client| client.phase == Phase::Open;
         while self.clients.get(&id).is_some_and(is_open) && !shared.is_stopping() {
             match self.serve_frame(&tree, id) {
-                Step::Next => {}
+                Step::Next { .. } => {}
                 Step::Wait | Step::Over => break,
             }
         }
@@ -160,6 +164,7 @@ impl Shard {
             replies: &mut self.replies,
             chunk: &mut self.chunk,
             has_room: self.parts.asks.room() > 0,
+            is_costly: false,
             now: self.now,
             now_us: self.now_us,
             recorder: &self.recorder,
@@ -175,8 +180,9 @@ impl Shard {
                 Step::Wait
             }
             Verdict::Answered(bytes) => {
+                let was_costly = desk.is_costly;
                 self.consume(id, bytes);
-                Step::Next
+                Step::Next { was_costly }
             }
             Verdict::AnsweredLast => {
                 self.post_replies(id);
@@ -186,7 +192,7 @@ impl Shard {
             Verdict::Submit { bytes, xid, op, body } => {
                 self.submit(id, (xid, op), body);
                 self.consume(id, bytes);
-                Step::Next
+                Step::Next { was_costly: false }
             }
             Verdict::Reject(what) => {
                 self.post_replies(id);

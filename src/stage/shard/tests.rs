@@ -6,8 +6,8 @@ use std::sync::mpsc::sync_channel;
 
 use super::*;
 use crate::clock::Clock;
-use crate::ids::Zxid;
-use crate::limits::QUESTIONS_QUEUE_MAX;
+use crate::ids::{Xid, Zxid};
+use crate::limits::{QUESTIONS_QUEUE_MAX, SERVING_PER_TURN_US_MAX};
 use crate::net::{Listener, Options};
 use crate::request::throttle::BucketConfig;
 use crate::stage::message::{Entry, SessionCell};
@@ -15,8 +15,9 @@ use crate::stage::queue::{Bell, ParkBell, bounded};
 use crate::stage::service::Service;
 use crate::stage::shared::Settings;
 use crate::tree::Tree;
-use crate::wire::client::ConnectRequest;
-use crate::wire::{Writer, frame};
+use crate::wire::client::{ConnectRequest, RequestHeader};
+use crate::wire::request::{Read, Request};
+use crate::wire::{OpCode, Writer, frame};
 
 /// No test waits longer for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -51,15 +52,60 @@ impl Stage {
         Self { shard, address, events: Vec::new(), asks: asked, batches: batches_out }
     }
 
-    /// Turns until `done`.
-    fn turn_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
+    /// Hears what comes, and serves nobody, until `done`.
+    fn hear_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
         let clock = self.shard.parts.shared.clock;
         let deadline = clock.elapsed() + PATIENCE;
         while !done(self) {
             assert!(clock.elapsed() < deadline, "nothing comes of it");
             self.shard.hear_all(&mut self.events).unwrap();
-            self.shard.serve_ready();
         }
+    }
+
+    /// Turns until `done`.
+    fn turn_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
+        self.hear_until(|stage| {
+            stage.shard.serve_ready();
+            done(stage)
+        });
+    }
+
+    /// A session's connection.
+    fn attached(&mut self, session: SessionId) -> Attached {
+        let stream = self.connect();
+        let mut connection = None;
+        self.turn_until(|stage| {
+            if let Some(Ask::Connect(ask)) = stage.asks.pop() {
+                connection = Some(ask.origin.connection);
+            }
+            connection.is_some()
+        });
+        let id = connection.unwrap();
+        let entries = vec![Entry::Attached(id, SessionCell::new(session, Millis(0)), 0..0)];
+        assert!(self.batches.push(Batch { entries, bytes: Vec::new() }).is_ok());
+        self.turn_until(|stage| stage.shard.clients[&id].phase == Phase::Open);
+        Attached { stream, id, sent: 0 }
+    }
+
+    /// What was sent is in their inputs.
+    fn receive(&mut self, senders: &[&Attached]) {
+        self.hear_until(|Self { shard, .. }| {
+            senders.iter().all(|one| shard.parts.reactor.input(one.id).len() == one.sent)
+        });
+    }
+
+    /// Serves as if all that is served took long.
+    fn serve_slowly(&mut self) {
+        let clock = self.shard.parts.shared.clock;
+        while clock.micros() <= SERVING_PER_TURN_US_MAX {
+            std::thread::yield_now();
+        }
+        self.shard.now_us = 0;
+        self.shard.serve_ready();
+    }
+
+    fn served(&self, of: &Attached) -> u64 {
+        self.shard.clients[&of.id].tally.latencies
     }
 
     /// A client that has sent its connect request.
@@ -78,6 +124,33 @@ impl Stage {
         stream.write_all(&out).unwrap();
         stream
     }
+}
+
+/// See [`Stage::attached`].
+struct Attached {
+    stream: TcpStream,
+    id: ConnectionId,
+    sent: usize,
+}
+
+impl Attached {
+    /// Sends so many of one request at once.
+    fn send(&mut self, request: &Request<'_>, count: i32) {
+        let mut out = Vec::new();
+        for xid in 1..=count {
+            frame::write(&mut out, |out| {
+                let mut w = Writer::new(out);
+                RequestHeader { xid: Xid(xid), op: request.op().to_wire() }.encode(&mut w);
+                request.encode(&mut w);
+            });
+        }
+        self.stream.write_all(&out).unwrap();
+        self.sent += out.len();
+    }
+}
+
+fn read(op: OpCode) -> Request<'static> {
+    Request::Read(Read { op, path: "/".into(), watch: false })
 }
 
 fn one_token() -> BucketConfig {
@@ -113,4 +186,16 @@ fn a_handshake_that_waits_for_room_takes_one_token_and_counts_once() {
     assert!(matches!(asked, Some(Ask::Connect(_))));
     let readings = stage.shard.parts.shared.metrics.read();
     assert_eq!(readings.counter(Counter::ConnectionRequestCount), 1);
+}
+
+#[test]
+fn a_turn_that_takes_long_ends_after_one_costly_request_or_a_few_cheap_ones() {
+    let mut stage = Stage::new(Settings::plain(), 16);
+    for (op, expected) in [(OpCode::GetChildren, 1), (OpCode::GetData, 8)] {
+        let mut client = stage.attached(SessionId(1));
+        client.send(&read(op), 20);
+        stage.receive(&[&client]);
+        stage.serve_slowly();
+        assert_eq!(stage.served(&client), expected, "{op:?}");
+    }
 }

@@ -81,7 +81,7 @@ pub struct Shard {
     chunk: Chunk,
     /// An ask did not fit its queue: look again soon.
     is_stalled: bool,
-    /// The last turn left connections to this one.
+    /// The last turn left connections to this one; all of them were heard.
     is_behind: bool,
     /// Asks were pushed since the bell was last rung.
     is_asking: bool,
@@ -215,11 +215,16 @@ impl Shard {
         self.fresh.push_back((grace, id));
     }
 
-    /// Whoever is served late is heard in time: its session must not expire for it.
     fn on_received(&mut self, id: ConnectionId) {
         self.make_ready(id);
-        if self.is_behind
-            && let Some(client) = self.clients.get_mut(&id)
+        if self.is_behind {
+            self.hear(id);
+        }
+    }
+
+    /// Whoever is served late is heard in time: its session must not expire for it.
+    fn hear(&mut self, id: ConnectionId) {
+        if let Some(client) = self.clients.get_mut(&id)
             && client.phase == Phase::Open
         {
             let max = self.parts.shared.settings.frame_bytes_max;

@@ -28,7 +28,7 @@ impl Shard {
     /// that takes long, some now and the others after a look at the sockets.
     pub(super) fn serve_ready(&mut self) {
         self.is_stalled = false;
-        self.is_behind = false;
+        let was_behind = std::mem::take(&mut self.is_behind);
         self.tell_gone();
         if self.ready.is_empty() && self.parts.batches.is_empty() {
             return;
@@ -51,6 +51,18 @@ impl Shard {
         }
         // Before the lock is let go: the zab thread asks under the write side who watches.
         shared.watches[self.parts.index].store(self.watches.summary().watches, Ordering::Relaxed);
+        drop(tree);
+        if self.is_behind && !was_behind {
+            self.hear_left();
+        }
+    }
+
+    /// Whoever came in this turn and is left to the next is heard now. Those that come while the
+    /// shard is behind are heard as they come: so nobody is looked at in turn after turn.
+    fn hear_left(&mut self) {
+        for at in 0..self.ready.len() {
+            self.hear(self.ready[at]);
+        }
     }
 
     fn serve(&mut self, tree: &Tree, id: ConnectionId) {

@@ -81,10 +81,11 @@ impl Stage {
             connection.is_some()
         });
         let id = connection.unwrap();
-        let entries = vec![Entry::Attached(id, SessionCell::new(session, Millis(0)), 0..0)];
+        let cell = SessionCell::new(session, Millis(0));
+        let entries = vec![Entry::Attached(id, Arc::clone(&cell), 0..0)];
         assert!(self.batches.push(Batch { entries, bytes: Vec::new() }).is_ok());
         self.turn_until(|stage| stage.shard.clients[&id].phase == Phase::Open);
-        Attached { stream, id, sent: 0 }
+        Attached { stream, id, cell, sent: 0 }
     }
 
     /// What was sent is in their inputs.
@@ -130,6 +131,7 @@ impl Stage {
 struct Attached {
     stream: TcpStream,
     id: ConnectionId,
+    cell: Arc<SessionCell>,
     sent: usize,
 }
 
@@ -198,4 +200,23 @@ fn a_turn_that_takes_long_ends_after_one_costly_request_or_a_few_cheap_ones() {
         stage.serve_slowly();
         assert_eq!(stage.served(&client), expected, "{op:?}");
     }
+}
+
+#[test]
+fn whoever_is_left_to_the_next_turn_is_heard_in_this_one_and_those_that_come_then_as_they_come() {
+    let mut stage = Stage::new(Settings::plain(), 16);
+    let mut clients = [1, 2, 3].map(|id| stage.attached(SessionId(id)));
+    for client in &mut clients[..2] {
+        client.send(&read(OpCode::GetChildren), 2);
+    }
+    stage.receive(&[&clients[0], &clients[1]]);
+    let heard = |client: &Attached| client.cell.last_heard() > Millis(0);
+    assert!(!clients.iter().any(heard), "nothing of the kind is needed while the shard is fast");
+    stage.serve_slowly();
+    let served = clients.each_ref().map(|client| stage.served(client));
+    assert_eq!(served.iter().sum::<u64>(), 1, "{served:?}");
+    assert_eq!(clients.each_ref().map(heard), [true, true, false]);
+    clients[2].send(&read(OpCode::GetChildren), 1);
+    stage.receive(&[&clients[2]]);
+    assert!(heard(&clients[2]));
 }

@@ -12,7 +12,7 @@ use super::report::{Mode, Report};
 use crate::version;
 pub use crate::wire::word::{FirstBytes, Word};
 
-/// A part of a [`Report`] that costs something to gather. The facts are always needed.
+/// A part of a [`Report`] that costs something to gather. The other facts are always needed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Needs {
     /// `report.readings`: every thread's metrics.
@@ -35,6 +35,8 @@ pub enum Needs {
     Quotas,
     /// `report.environment`
     Environment,
+    /// `report.facts.open_files`: looks at every descriptor.
+    OpenFiles,
 }
 
 /// Something to do before the answer is true.
@@ -57,7 +59,7 @@ pub fn needs(word: Word) -> &'static [Needs] {
         Word::Dump => &[Needs::Sessions, Needs::Ephemerals, Needs::Connections],
         Word::Envi => &[Needs::Environment],
         Word::Hash => &[Needs::Digests],
-        Word::Mntr => &[Needs::Readings, Needs::Quotas],
+        Word::Mntr => &[Needs::Readings, Needs::Quotas, Needs::OpenFiles],
         Word::Srvr => &[Needs::Readings],
         Word::Stat => &[Needs::Readings, Needs::Connections],
         Word::Wchc | Word::Wchp | Word::Wchs => &[Needs::Watches],

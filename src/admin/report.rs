@@ -94,7 +94,7 @@ pub struct Facts {
     pub local_session_count: u64,
     /// Milliseconds since the server started to serve.
     pub uptime_ms: u64,
-    /// Open files, `None` when unknown.
+    /// Open files, `None` when unknown. Counted for those that show them.
     pub open_files: Option<u64>,
     /// How many files may be open, `None` when unknown.
     pub open_files_max: Option<u64>,

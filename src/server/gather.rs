@@ -51,6 +51,7 @@ pub(super) fn report(
             }
             Needs::Quotas => report.quotas = quotas(running),
             Needs::Environment => report.environment = environment::gather(),
+            Needs::OpenFiles => report.facts.open_files = open_files(),
         }
     }
     report
@@ -95,10 +96,9 @@ fn leader(facts: LeaderFacts) -> Leader {
 fn facts(running: &Running, config: &Config, place: Option<&Place>, trace_mask: i64) -> Facts {
     let shared = &running.shared;
     let voters = config.ensemble.members.as_ref().map(|all| all.participants().count() as u64);
-    let tree = shared.tree.read();
     let outstanding = shared.outstanding.load(std::sync::atomic::Ordering::Relaxed);
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let open_files = std::fs::read_dir("/proc/self/fd").ok().map(|files| files.count() as u64);
+    let tree = shared.tree.read();
     Facts {
         serving: place.is_none_or(|place| place.serving),
         mode: mode(place),
@@ -114,7 +114,7 @@ fn facts(running: &Running, config: &Config, place: Option<&Place>, trace_mask: 
         session_count: tree.sessions().len() as u64,
         local_session_count: place.map_or(0, |place| place.local_sessions),
         uptime_ms: u64::try_from(shared.clock.now().0).unwrap_or(0),
-        open_files,
+        open_files: None, // with ten thousand clients it takes milliseconds to count them
         open_files_max: limit.current,
         drop_chance: shared.bucket.as_ref().map_or(0.0, |bucket| bucket.lock().drop_chance()),
         auth_failed: shared.auth_failed.load(std::sync::atomic::Ordering::Relaxed),
@@ -123,6 +123,11 @@ fn facts(running: &Running, config: &Config, place: Option<&Place>, trace_mask: 
         leader: place.and_then(|place| place.leader).map(leader),
         follower_observers: None,
     }
+}
+
+fn open_files() -> Option<u64> {
+    let files = std::fs::read_dir("/proc/self/fd").ok()?;
+    Some(files.count() as u64)
 }
 
 fn conf(running: &Running, config: &Config) -> Conf {

@@ -315,6 +315,8 @@ fn what_each_word_needs_is_enough_and_not_too_much() {
         assert!(needs(word).is_empty(), "{word:?}");
     }
     assert_eq!(needs(Word::Srvr), [Needs::Readings]);
+    let counts_files = |word: &&Word| needs(**word).contains(&Needs::OpenFiles);
+    assert!(Word::ALL.iter().filter(counts_files).eq(&[Word::Mntr]));
     let actions: Vec<&str> =
         Word::ALL.iter().filter(|word| action(**word).is_some()).map(|word| word.name()).collect();
     assert_eq!(actions, ["crst", "srst", "stmk"]);

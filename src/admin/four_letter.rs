@@ -29,6 +29,8 @@ pub enum Needs {
     Ephemerals,
     /// `report.watches`: asks every shard.
     Watches,
+    /// `report.watch_counts`: the same.
+    WatchCounts,
     /// `report.digests`: from the tree.
     Digests,
     /// `report.quotas`: from the tree.
@@ -62,7 +64,8 @@ pub fn needs(word: Word) -> &'static [Needs] {
         Word::Mntr => &[Needs::Readings, Needs::Quotas, Needs::OpenFiles],
         Word::Srvr => &[Needs::Readings],
         Word::Stat => &[Needs::Readings, Needs::Connections],
-        Word::Wchc | Word::Wchp | Word::Wchs => &[Needs::Watches],
+        Word::Wchc | Word::Wchp => &[Needs::Watches],
+        Word::Wchs => &[Needs::WatchCounts],
         Word::Crst | Word::Gtmk | Word::Isro | Word::Ruok | Word::Srst | Word::Stmk => &[],
     }
 }
@@ -177,7 +180,7 @@ pub fn answer(word: Word, report: &Report) -> String {
         }
         Word::Wchc => lines::watches_by_session(&mut out, &report.watches),
         Word::Wchp => lines::watches_by_path(&mut out, &report.watches),
-        Word::Wchs => lines::watch_counts(&mut out, &report.watches),
+        Word::Wchs => lines::watch_counts(&mut out, report.watch_counts),
     }
     out
 }

@@ -26,12 +26,25 @@ pub struct Report {
     pub ephemerals: Vec<(SessionId, Vec<String>)>,
     /// Connections with watches in the data table, and their paths, which may have fired and gone.
     pub watches: Vec<(SessionId, Vec<String>)>,
+    /// How many watches of data there are.
+    pub watch_counts: WatchCounts,
     /// Digests of the tree, oldest first.
     pub digests: Vec<(Zxid, i64)>,
     /// Quota limits and usage by namespace (first path component).
     pub quotas: Vec<Quota>,
     /// The process's environment, in the order to print it.
     pub environment: Vec<(&'static str, String)>,
+}
+
+/// Watches of data, in numbers.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct WatchCounts {
+    /// Connections that have some, or had.
+    pub connections: usize,
+    /// Paths, each counted once.
+    pub paths: usize,
+    /// Watches.
+    pub watches: usize,
 }
 
 /// What a server is at the moment.

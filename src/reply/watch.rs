@@ -224,6 +224,11 @@ impl WatchTable {
         self.tables.summary()
     }
 
+    /// The paths with a watch of data, in no particular order.
+    pub fn data_paths(&self) -> impl Iterator<Item = &str> {
+        self.tables.paths(Table::Data)
+    }
+
     /// Connections with a watch of data, and those whose last one fired: whom `wchc` lists and
     /// `wchs` counts. In no particular order.
     pub fn watching(&self) -> impl Iterator<Item = u64> {

@@ -1,5 +1,6 @@
 //! Gathers what a four-letter word asks for from the threads that know.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -10,12 +11,14 @@ use crate::admin::environment;
 use crate::admin::four_letter::Needs;
 use crate::admin::report::{
     Conf, ConfQuorum, Connection, ConnectionSession, Expiries, Facts, Leader, Mode, Quota, Report,
-    Sessions, Sizes,
+    Sessions, Sizes, WatchCounts,
 };
 use crate::clock;
+use crate::hash::PathHash;
 use crate::ids::{Millis, ServerId, SessionId, Zxid};
+use crate::reply::watch::WatchSummary;
 use crate::stage::control::{
-    ConnectionFacts, Dues, Inquiry, LeaderFacts, Place, Question, SessionDues, SessionFacts,
+    self, ConnectionFacts, Dues, Inquiry, LeaderFacts, Place, Question, SessionDues, SessionFacts,
     Standing,
 };
 use crate::stage::queue::Sender;
@@ -44,6 +47,7 @@ pub(super) fn report(
             Needs::Sessions => report.sessions = sessions(running, place.as_ref()),
             Needs::Ephemerals => report.ephemerals = ephemerals(running),
             Needs::Watches => report.watches = watches(running),
+            Needs::WatchCounts => report.watch_counts = watch_counts(running),
             Needs::Digests => {
                 let tree = running.shared.tree.read();
                 report.digests =
@@ -314,4 +318,54 @@ fn quotas(running: &Running) -> Vec<Quota> {
 
 fn watches(running: &Running) -> Vec<(SessionId, Vec<String>)> {
     ask_shards(&running.questions, Question::Watches)
+}
+
+/// With one shard its own count of paths is the answer; several may have some in common.
+fn watch_counts(running: &Running) -> WatchCounts {
+    let hash = (running.questions.len() > 1).then(|| PathHash::new(RandomState::new().hash_one(0)));
+    let ask = |answer| Question::WatchCounts(hash.clone(), answer);
+    add_up(ask_shards(&running.questions, ask))
+}
+
+fn add_up(shards: Vec<control::WatchCounts>) -> WatchCounts {
+    let sum = |of: fn(&WatchSummary) -> usize| shards.iter().map(|one| of(&one.summary)).sum();
+    let connections = sum(|summary| summary.connections);
+    let watches = sum(|summary| summary.data_watches);
+    let paths = match &*shards {
+        [only] => only.summary.paths,
+        _ => distinct(shards.into_iter().flat_map(|one| one.path_hashes).collect()),
+    };
+    WatchCounts { connections, paths, watches }
+}
+
+fn distinct(mut hashes: Vec<u64>) -> usize {
+    hashes.sort_unstable();
+    hashes.dedup();
+    hashes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::watch::WatchTable;
+
+    fn shard(watched: &[&str]) -> control::WatchCounts {
+        let hash = PathHash::new(5);
+        let mut table = WatchTable::new(6);
+        for path in watched {
+            table.watch_data(1, path).unwrap();
+            table.watch_children(1, "/children").unwrap();
+        }
+        let path_hashes = table.data_paths().map(|path| hash.of(path)).collect();
+        control::WatchCounts { summary: table.summary(), path_hashes }
+    }
+
+    #[test]
+    fn a_path_that_two_shards_watch_is_counted_once() {
+        let counts = |connections, paths, watches| WatchCounts { connections, paths, watches };
+        assert_eq!(add_up(vec![]), counts(0, 0, 0));
+        assert_eq!(add_up(vec![shard(&["/a", "/b"])]), counts(1, 2, 2));
+        let shards = vec![shard(&["/a", "/b"]), shard(&["/b", "/c"]), shard(&[])];
+        assert_eq!(add_up(shards), counts(2, 3, 4));
+    }
 }

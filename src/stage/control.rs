@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::mpsc::SyncSender;
 
+use crate::hash::PathHash;
 use crate::ids::{Millis, SessionId, Xid, Zxid};
 use crate::net::ConnectionId;
+use crate::reply::watch::WatchSummary;
 use crate::stage::message::Origin;
 use crate::wire::OpCode;
 use crate::wire::word::Word;
@@ -36,8 +38,21 @@ pub enum Question {
     ResetConnections,
     /// Who watches what?
     Watches(SyncSender<Vec<(SessionId, Vec<String>)>>),
+    /// How many watch how many paths? With a key for the hashes of those, where there are several
+    /// shards.
+    WatchCounts(Option<PathHash>, SyncSender<Vec<WatchCounts>>),
     /// The last replies are in your queue: send them, and end.
     Leave,
+}
+
+/// What one shard has to watch, of data.
+#[derive(Clone, Debug, Default)]
+pub struct WatchCounts {
+    /// How many of what.
+    pub summary: WatchSummary,
+    /// A hash of each path, if they were asked for: two shards may watch the same ones. Two paths
+    /// of a hundred million share one in one of some thousand cases.
+    pub path_hashes: Vec<u64>,
 }
 
 /// From the control thread to the zab thread.

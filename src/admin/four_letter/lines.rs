@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::super::date::java_date;
-use super::super::report::{Conf, Connection, Expiries, Mode, Report, Sessions, Sizes};
+use super::super::report::{
+    Conf, Connection, Expiries, Mode, Report, Sessions, Sizes, WatchCounts,
+};
 use super::put;
 use crate::ids::{Millis, SessionId, Zxid};
 
@@ -187,10 +189,9 @@ pub(super) fn watches_by_path(out: &mut String, watches: &Watches) {
     out.push('\n');
 }
 
-pub(super) fn watch_counts(out: &mut String, watches: &Watches) {
-    let total: usize = watches.iter().map(|(_, paths)| paths.len()).sum();
-    let paths = by_path(watches).len();
-    put!(out, "{} connections watching {paths} paths\nTotal watches:{total}\n", watches.len());
+pub(super) fn watch_counts(out: &mut String, counts: WatchCounts) {
+    let WatchCounts { connections, paths, watches } = counts;
+    put!(out, "{connections} connections watching {paths} paths\nTotal watches:{watches}\n");
 }
 
 fn by_path(watches: &Watches) -> BTreeMap<&str, Vec<SessionId>> {

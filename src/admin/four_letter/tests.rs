@@ -2,7 +2,7 @@
 
 use super::super::report::{
     Conf, ConfQuorum, Connection, ConnectionSession, Expiries, Facts, Leader, Quota, Sessions,
-    Sizes,
+    Sizes, WatchCounts,
 };
 use super::*;
 use crate::ids::{Millis, ServerId, SessionId, Zxid};
@@ -223,7 +223,7 @@ fn dump_shows_sessions_ephemerals_connections() {
 }
 
 #[test]
-fn watches_by_session_by_path_and_counted() {
+fn watches_by_session_and_by_path_and_counted() {
     let mut report = serving();
     report.watches = vec![
         (SessionId(0xa), vec!["/x".to_owned(), "/y".to_owned()]),
@@ -232,7 +232,8 @@ fn watches_by_session_by_path_and_counted() {
     ];
     assert_eq!(answer(Word::Wchc, &report), "0xa\n\t/x\n\t/y\n0xb\n\t/x\n0xc\n\n");
     assert_eq!(answer(Word::Wchp, &report), "/x\n\t0xa\n\t0xb\n/y\n\t0xa\n\n");
-    let counts = "3 connections watching 2 paths\nTotal watches:3\n";
+    report.watch_counts = WatchCounts { connections: 3, paths: 2, watches: 4 };
+    let counts = "3 connections watching 2 paths\nTotal watches:4\n";
     assert_eq!(answer(Word::Wchs, &report), counts);
 }
 

@@ -411,6 +411,11 @@ impl WatchTables {
         listed.map(|(_, connection)| connection.key)
     }
 
+    pub(super) fn paths(&self, table: Table) -> impl Iterator<Item = &str> {
+        let watched = self.paths.iter().filter(move |(_, path)| path.heads[table as usize] != NONE);
+        watched.map(|(_, path)| &*path.text)
+    }
+
     pub(super) fn for_each(&self, table: Table, mut visit: impl FnMut(&str, u64)) {
         for (_, path) in &self.paths {
             let mut id = path.heads[table as usize];

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::{Close, ConnectionId, Event, NetError, Shard};
+use crate::hash::PathHash;
 use crate::ids::{Millis, SessionId, Xid, Zxid};
-use crate::stage::control::{ConnectionFacts, Question, SessionFacts};
+use crate::stage::control::{ConnectionFacts, Question, SessionFacts, WatchCounts};
 
 /// How long the last replies may take to leave.
 const LEAVE_MS_MAX: i64 = 1000;
@@ -35,6 +36,9 @@ impl Shard {
                 Question::Watches(answer) => {
                     let _ = answer.try_send(self.watched_paths());
                 }
+                Question::WatchCounts(hash, answer) => {
+                    let _ = answer.try_send(vec![self.watch_counts(hash.as_ref())]);
+                }
                 Question::Leave => leaves = true,
             }
         }
@@ -58,6 +62,13 @@ impl Shard {
             }
         });
         by_session.into_iter().collect()
+    }
+
+    fn watch_counts(&self, hash: Option<&PathHash>) -> WatchCounts {
+        let hashed =
+            |hash| self.watches.data_paths().map(|path| PathHash::of(hash, path)).collect();
+        let path_hashes = hash.map(hashed).unwrap_or_default();
+        WatchCounts { summary: self.watches.summary(), path_hashes }
     }
 
     fn session_of(&self, key: u64) -> Option<SessionId> {

@@ -15,14 +15,18 @@ use super::gather;
 use super::notify::{Notifier, Pulse};
 use crate::admin::four_letter::{self, Action, Whitelist};
 use crate::admin::report::TRACE_MASK_DEFAULT;
+use crate::clock::Clock;
 use crate::error::{ExitCode, Fatal};
 use crate::ids::Millis;
 use crate::log::{self, StopFlag, snapshot};
 use crate::stage::control::{Question, WordAsk};
-use crate::stage::queue::{Bell, ParkBell};
+use crate::stage::queue::{Bell, ParkBell, Sender};
 
 /// How long a clean stop may take before the process ends all the same.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How soon a shard whose queue is full is told again that it is to leave.
+const DISMISS_RETRY: Duration = Duration::from_millis(1);
 
 /// How often the control thread looks at the clock when nothing else wakes it.
 const IDLE: Duration = Duration::from_mins(1);
@@ -198,15 +202,13 @@ impl<'a> Control<'a> {
         let (done, all_done) = std::sync::mpsc::sync_channel(1);
         let Running { threads, questions, shared, inquiries, failures, .. } = self.running;
         inquiries.ring();
+        let clock = shared.clock;
         let work = move || {
             let mut threads = threads.into_iter();
             for thread in threads.by_ref().take(2) {
                 let _ = thread.join(); // the zab thread, then the log thread
             }
-            for shard in &questions {
-                let _ = shard.push(Question::Leave); // full: it hears of it as it drains
-                shard.ring();
-            }
+            dismiss(&questions, &clock, deadline);
             for thread in threads {
                 let _ = thread.join();
             }
@@ -221,5 +223,54 @@ impl<'a> Control<'a> {
             tracing::warn!("not everything stopped in time; what was acknowledged is safe");
         }
         failures.try_recv().map_or(Ok(()), Err)
+    }
+}
+
+/// Tells every shard to leave. One that does not hear of it would keep its clients until the end of
+/// all patience, so a full queue is tried again.
+fn dismiss(shards: &[Sender<Question>], clock: &Clock, deadline: Duration) {
+    let mut untold: Vec<_> = shards.iter().collect();
+    loop {
+        untold.retain(|shard| {
+            let is_full = shard.push(Question::Leave).is_err();
+            shard.ring();
+            is_full
+        });
+        if untold.is_empty() || clock.elapsed() >= deadline {
+            return;
+        }
+        std::thread::park_timeout(DISMISS_RETRY);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stage::queue::bounded;
+
+    #[test]
+    fn a_shard_whose_queue_is_full_is_told_to_leave_once_there_is_room() {
+        let bell: Arc<dyn Bell> = Arc::new(ParkBell::default());
+        let (busy, questions) = bounded(1, Arc::clone(&bell));
+        let (idle, others) = bounded(1, bell);
+        assert!(busy.push(Question::ResetConnections).is_ok());
+        let clock = Clock::start();
+        let shards = [busy, idle];
+        std::thread::scope(|scope| {
+            scope.spawn(|| dismiss(&shards, &clock, STOP_PATIENCE));
+            while others.is_empty() {
+                std::thread::yield_now();
+            }
+            assert!(matches!(questions.pop(), Some(Question::ResetConnections)));
+        });
+        assert!(matches!(questions.pop(), Some(Question::Leave)));
+        assert!(matches!(others.pop(), Some(Question::Leave)));
+    }
+
+    #[test]
+    fn a_shard_that_never_hears_is_not_told_for_ever() {
+        let (shard, _questions) = bounded(1, Arc::new(ParkBell::default()) as Arc<dyn Bell>);
+        assert!(shard.push(Question::ResetConnections).is_ok());
+        dismiss(&[shard], &Clock::start(), Duration::from_millis(5));
     }
 }

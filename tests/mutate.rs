@@ -31,7 +31,7 @@ use ringkeeper::tree::{Tree, TreeOptions};
 use ringkeeper::wire::client::{ConnectRequest, ConnectResponse, WatcherEvent};
 use ringkeeper::wire::request::Request;
 use ringkeeper::wire::response::Response;
-use ringkeeper::wire::txn::{CreateTxn, Record, Txn, TxnHeader};
+use ringkeeper::wire::txn::{CreateTxn, Record, Txn, TxnHeader, check};
 use ringkeeper::wire::{Acl, OpCode, Reader, Writer, frame};
 
 use crate::support::Random;
@@ -198,6 +198,7 @@ fn grown_tree() -> Tree {
 #[test]
 fn txns_and_the_tree() {
     each_mutation(100_000, &history(), |bytes| {
+        assert_eq!(check(bytes), Record::decode(bytes).map(|record| record.header));
         let Ok(record) = Record::decode(bytes) else { return };
         let mut out = Vec::new();
         record.encode(&mut out);

@@ -4,12 +4,15 @@
 //! made once, by the leader, and relayed and logged verbatim. Source: `zookeeper.jute` module
 //! `org.apache.zookeeper.txn`, `SerializeUtils`.
 
+mod check;
+
 use std::borrow::Cow;
 
 use super::code::OpCode;
 use super::jute::{DecodeError, Reader, Writer};
 use super::record::Acl;
 use crate::ids::{Millis, SessionId, Xid, Zxid};
+pub use check::check;
 
 /// The digest algorithm of ZooKeeper 3.6 and later; others are skipped.
 pub const DIGEST_VERSION: i32 = 2;
@@ -336,10 +339,10 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_txn_reads_back() {
+    /// Of each type.
+    fn txns() -> Vec<(OpCode, Txn<'static>)> {
         let path = || Cow::Borrowed("/a");
-        let cases = [
+        vec![
             (OpCode::Create, Txn::Create(CreateTxn { ephemeral: true, ..create() })),
             (OpCode::Create2, Txn::Create(create())),
             (OpCode::CreateContainer, Txn::CreateContainer(create())),
@@ -359,13 +362,38 @@ mod tests {
             (OpCode::CloseSession, Txn::CloseSession { paths: Some(vec![path()]) }),
             (OpCode::CloseSession, Txn::CloseSession { paths: None }),
             (OpCode::Error, Txn::Error { err: -5 }),
-        ];
-        for (op, txn) in cases {
+        ]
+    }
+
+    #[test]
+    fn every_txn_reads_back() {
+        for (op, txn) in txns() {
             let record = record(op, txn);
             let mut out = Vec::new();
             record.encode(&mut out);
             assert_eq!(Record::decode(&out).as_ref(), Ok(&record));
             assert_eq!(zxid_of(&out), Some(record.header.zxid));
+        }
+    }
+
+    /// Cut anywhere, or with any byte changed.
+    #[test]
+    fn what_is_checked_is_what_can_be_decoded() {
+        let agree = |bytes: &[u8]| {
+            let decoded = Record::decode(bytes).map(|record| record.header);
+            assert_eq!(check(bytes), decoded, "{bytes:x?}");
+        };
+        for (op, txn) in txns() {
+            let mut bytes = Vec::new();
+            record(op, txn).encode(&mut bytes);
+            (0..=bytes.len()).for_each(|len| agree(&bytes[..len]));
+            for at in 0..bytes.len() {
+                for byte in [0, 1, 2, 14, 0x7f, 0x80, 0xff] {
+                    let was = std::mem::replace(&mut bytes[at], byte);
+                    agree(&bytes);
+                    bytes[at] = was;
+                }
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use ringkeeper::wire::request::Request;
 use ringkeeper::wire::response::Response;
-use ringkeeper::wire::txn::Record;
+use ringkeeper::wire::txn::{Record, check};
 use ringkeeper::wire::{OpCode, Reader, Writer};
 
 fn encoded(encode: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
@@ -31,6 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
         let out = encoded(|w| response.encode(w));
         assert_eq!(Response::decode(op, &mut Reader::new(&out)), Ok(response));
     }
+    assert_eq!(check(body), Record::decode(body).map(|record| record.header));
     if let Ok(record) = Record::decode(body) {
         let mut out = Vec::new();
         record.encode(&mut out);

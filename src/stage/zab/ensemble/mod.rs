@@ -8,6 +8,7 @@ pub(in crate::stage::zab) mod forward;
 pub(in crate::stage::zab) mod learners;
 mod local;
 mod read_only;
+mod records;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -359,6 +360,9 @@ impl ZabStage {
                 Input::LeaderUnreachable
             }
             PeerEvent::Packet { link, packet } => {
+                if let Some((zxid, flaw)) = member.flaw_of(link, &packet) {
+                    return self.break_link(link, zxid, &flaw);
+                }
                 member.note(link, &packet);
                 if let Packet::Proposal { .. } = packet {
                     self.recorder.add(Counter::LearnerProposalReceivedCount, 1);

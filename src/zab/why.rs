@@ -104,6 +104,13 @@ pub enum PeerFault {
     },
     /// `NEWLEADER`, or its ack, of another epoch than was agreed on.
     OtherEpoch(Zxid),
+    /// History of an epoch that comes after the leader's own: nobody can have it yet.
+    LaterEpoch {
+        /// The leader's.
+        epoch: Epoch,
+        /// What came.
+        zxid: Zxid,
+    },
     /// A cut to what was never there.
     Cut {
         /// The last one.
@@ -200,6 +207,9 @@ impl fmt::Display for PeerFault {
             Self::Protocol(version) => write!(f, "leader's protocol {version:#x} is too old"),
             Self::Unexpected { state, packet } => write!(f, "while {state}: {packet:?}"),
             Self::OtherEpoch(zxid) => write!(f, "NEWLEADER {zxid} is of another epoch"),
+            Self::LaterEpoch { epoch: Epoch(epoch), zxid } => {
+                write!(f, "zxid {zxid} is of a later epoch than {epoch:#x}, the leader's")
+            }
             Self::Cut { last, to } => write!(f, "a cut after {to}, where {last} is the last"),
             Self::Gap { last, next } => write!(f, "proposal {next} does not follow {last}"),
             Self::CommitOrder { expected, zxid } => {

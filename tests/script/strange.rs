@@ -47,6 +47,24 @@ fn a_leader_that_makes_no_sense_is_left() {
     assert_eq!(fault_of(&mut learner, commit(new(1))), never);
 }
 
+/// It would end this server at its next start: the epochs on its disk are older than its history.
+#[test]
+fn history_of_a_later_epoch_than_the_leaders_is_no_history() {
+    let later = Zxid::new(Epoch(3), 1);
+    let fault = PeerFault::LaterEpoch { epoch: Epoch(2), zxid: later };
+    let inform = Packet::Inform { zxid: later, record: proposal(later).record };
+    for packet in [proposed(later), inform] {
+        let mut learner = Lone::receiving(3, Mutations::NONE);
+        assert_eq!(fault_of(&mut learner, packet.clone()), fault);
+        let mut learner = Lone::learning(3, Mutations::NONE);
+        assert_eq!(fault_of(&mut learner, packet), fault);
+    }
+    let mut learner = Lone::following(3, Mutations::NONE);
+    learner.hears(UP, Packet::LeaderInfo { epoch: Epoch(2), protocol: PROTOCOL_VERSION });
+    learner.persisted(ACCEPTED);
+    assert_eq!(fault_of(&mut learner, Packet::Snap { zxid: later }), fault);
+}
+
 #[test]
 fn a_learner_that_cannot_be_had_is_refused_and_the_leader_goes_on() {
     let info = |protocol, version| LearnerInfo {

@@ -197,6 +197,7 @@ impl Link {
         if epoch < accepted {
             return Err(PeerFault::StaleEpoch { proposed: epoch, accepted });
         }
+        self.tail.begin(epoch);
         if epoch == accepted {
             // Accepted before, perhaps from another leader: this answer must not count. So it may
             // also say that there is no data, if a cut has failed: who has none gets a snapshot.
@@ -233,6 +234,7 @@ impl Link {
             }
             (Output::Truncate { to }, Some(to))
         } else if let Packet::Snap { zxid } = packet {
+            self.tail.check_epoch(zxid)?;
             (Output::ReceiveSnapshot { link: self.id, zxid }, None)
         } else if let Packet::Unknown { .. } = packet {
             return Ok(State::Choosing { epoch });

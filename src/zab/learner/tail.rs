@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::ids::Zxid;
+use crate::ids::{Epoch, Zxid};
 use crate::limits::UNLOGGED_MAX;
 use crate::wire::quorum::Packet;
 use crate::zab::config::Mutation;
@@ -14,6 +14,8 @@ use crate::zab::{LinkId, Output, PeerFault, Proposal};
 pub(super) struct Tail {
     link: LinkId,
     is_observer: bool,
+    /// The leader's: none of its history is later.
+    epoch: Epoch,
     /// In zxid order: committed ones first. Until the leader says that this learner is up to date
     /// only these are logged, as a quorum has them; none while the disk is to have the history,
     /// and then the epoch.
@@ -32,11 +34,12 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// Behind a history that ends here.
+    /// Behind a history that ends here. Nothing comes before the leader's epoch is known.
     pub(super) fn new(link: LinkId, last: Zxid, is_observer: bool) -> Self {
         Self {
             link,
             is_observer,
+            epoch: Epoch(0),
             arrived: VecDeque::new(),
             committed: 0,
             held: None,
@@ -45,6 +48,20 @@ impl Tail {
             to_ack: VecDeque::new(),
             answers: VecDeque::new(),
         }
+    }
+
+    /// The leader has said which epoch it opens.
+    pub(super) const fn begin(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+    }
+
+    /// Whether a leader of this epoch can have it: this server could not start with later history
+    /// than the epochs on its disk allow.
+    pub(super) fn check_epoch(&self, zxid: Zxid) -> Result<(), PeerFault> {
+        if zxid.epoch() > self.epoch {
+            return Err(PeerFault::LaterEpoch { epoch: self.epoch, zxid });
+        }
+        Ok(())
     }
 
     /// After a snapshot or a cut that was asked for.
@@ -93,6 +110,7 @@ impl Tail {
 
     fn propose(&mut self, proposal: Proposal, context: &Context<'_>) -> Result<(), PeerFault> {
         let (last, next) = (self.last, proposal.zxid);
+        self.check_epoch(next)?;
         if Some(next) <= self.held {
             return Ok(());
         }

@@ -30,7 +30,7 @@ pub(super) struct History {
     persisting: VecDeque<EpochRecord>,
     /// A snapshot, or a cut, is being put in place.
     is_rebuilding: bool,
-    /// The last one could not be.
+    /// The last one could not be, and no leader's history has come since.
     wants_snapshot: bool,
     recent: Recent,
     mutations: Mutations,
@@ -186,7 +186,10 @@ impl History {
         assert_eq!(self.persisting.pop_front(), Some(record), "what was asked for");
         match record {
             EpochRecord::Accepted(epoch) => self.accepted = epoch,
-            EpochRecord::Current(epoch) => self.current = epoch,
+            EpochRecord::Current(epoch) => {
+                self.current = epoch;
+                self.wants_snapshot = false; // a leader's history is here without one
+            }
         }
     }
 

@@ -197,6 +197,14 @@ impl Lone {
         lone
     }
 
+    /// It looks again, and comes to leader 2, which opens this epoch.
+    pub(crate) fn returns(&mut self, epoch: Epoch) -> Vec<Output> {
+        self.vote(1, 2, PeerState::Following);
+        self.vote(2, 2, PeerState::Leading);
+        self.step(Input::LeaderUp(UP));
+        self.hears(UP, Packet::LeaderInfo { epoch, protocol: PROTOCOL_VERSION })
+    }
+
     /// Its leader's history is on its way.
     pub(crate) fn receiving(me: i64, mutations: Mutations) -> Self {
         let mut lone = Self::following(me, mutations);

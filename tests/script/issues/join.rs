@@ -164,6 +164,28 @@ fn zookeeper_3642_5094_a_broken_sync_is_forgotten() {
     }
 }
 
+/// Once a difference has done, the next leader is not asked for a whole snapshot in its stead.
+#[test]
+fn a_snapshot_that_was_none_is_not_wished_for_after_a_later_sync() {
+    let mut learner = Lone::following(3, Mutations::NONE);
+    learner.hears(UP, Packet::LeaderInfo { epoch: Epoch(2), protocol: 0x1_0000 });
+    learner.persisted(ACCEPTED);
+    let said = |last_logged| [to_leader(Packet::AckEpoch { last_logged, current: None })];
+    learner.hears(UP, Packet::Snap { zxid: old(9) });
+    learner.step(Input::NotRebuilt);
+    assert_eq!(learner.returns(Epoch(2)), said(Zxid(-1)), "a cut could not be done either");
+    learner.step(Input::LinkDown(UP));
+    let accepted = EpochRecord::Accepted(Epoch(3));
+    assert_eq!(learner.returns(Epoch(3)), [Output::Persist(accepted)]);
+    learner.persisted(accepted);
+    learner.hears(UP, Packet::Diff { zxid: old(5) });
+    learner.hears(UP, Packet::NewLeader { zxid: Zxid::new(Epoch(3), 0), config: None });
+    learner.persisted(EpochRecord::Current(Epoch(3)));
+    learner.hears(UP, Packet::UpToDate);
+    learner.step(Input::LinkDown(UP));
+    assert_eq!(learner.returns(Epoch(3)), said(old(5)));
+}
+
 /// A leader whose machine is gone while it sends a snapshot breaks no connection.
 #[test]
 fn a_snapshot_that_gets_stuck_is_not_waited_for() {

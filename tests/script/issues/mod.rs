@@ -15,7 +15,8 @@ use ringkeeper::wire::election::PeerState;
 use ringkeeper::wire::quorum::{Forwarded, LearnerInfo, Packet};
 use ringkeeper::zab::election::Output as Elected;
 use ringkeeper::zab::{
-    Input, LinkId, Mutation, Mutations, Output, PeerFault, Proposal, Refusal, Standing, Why,
+    EpochRecord, Input, LinkId, Mutation, Mutations, Output, PeerFault, Proposal, Refusal,
+    Standing, Why,
 };
 
 use crate::ensemble::Ensemble;

@@ -277,7 +277,8 @@ pub const PACKETS_HELD_MAX: usize = 1 << 16;
 
 /// Proposals that a learner has not logged, before its leader says that it is up to date: those
 /// that are not committed, of which no leader has as many outstanding, and all that came while its
-/// disk was to have history and epoch: its socket is not read past [`UNFLUSHED_MAX`] of them.
+/// disk was to have history and epoch: its socket is not read past [`UNFLUSHED_MAX`] of them, nor
+/// past [`UNFLUSHED_BYTES_MAX`].
 pub const UNLOGGED_MAX: usize = 1 << 16;
 
 const _: () = assert!(
@@ -308,6 +309,9 @@ pub const FORSAKEN_AFTER_MS: i64 = 600;
 /// Proposals a learner has appended that its disk is behind with: past it, its leader's socket is
 /// not read. Those that only lack a commit do not count, as that commit is in the socket.
 pub const UNFLUSHED_MAX: usize = PROPOSALS_IN_FLIGHT_MAX / 2;
+
+/// Their bytes, likewise: as many as a leader of ours has in flight.
+pub const UNFLUSHED_BYTES_MAX: usize = PROPOSAL_BYTES_IN_FLIGHT_MAX;
 
 /// What the zab thread may have asked of the storage thread: one epoch, cut or snapshot at a time,
 /// and a look into the log for each learner that is behind.

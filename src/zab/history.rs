@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use super::config::{Mutation, Mutations, Standing};
 use super::{EpochRecord, Output, Proposal};
 use crate::ids::{Epoch, Zxid};
-use crate::limits::{RECENT_BYTES_HELD_MAX, RECENT_BYTES_MAX};
+use crate::limits::{RECENT_BYTES_HELD_MAX, RECENT_BYTES_MAX, UNFLUSHED_BYTES_MAX, UNFLUSHED_MAX};
 
 /// See the module.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(super) struct History {
     committed: usize,
     /// How many of `unapplied` are durable; the first ones.
     flushed: usize,
+    /// Bytes of the others.
+    unflushed_bytes: usize,
     /// Epochs on their way to the disk.
     persisting: VecDeque<EpochRecord>,
     /// A snapshot, or a cut, is being put in place.
@@ -64,6 +66,7 @@ impl History {
             unapplied: VecDeque::new(),
             committed: 0,
             flushed: 0,
+            unflushed_bytes: 0,
             persisting: VecDeque::new(),
             is_rebuilding: false,
             wants_snapshot: false,
@@ -103,6 +106,11 @@ impl History {
         self.unapplied.len() - self.flushed
     }
 
+    /// Whether the disk is so far behind that no more is to be taken.
+    pub(super) fn is_far_behind(&self) -> bool {
+        self.unflushed() >= UNFLUSHED_MAX || self.unflushed_bytes >= UNFLUSHED_BYTES_MAX
+    }
+
     /// The last that a quorum has, as far as this server knows.
     pub(super) fn last_committed(&self) -> Zxid {
         match self.committed.checked_sub(1) {
@@ -129,6 +137,7 @@ impl History {
     pub(super) fn append(&mut self, proposal: Proposal, out: &mut Vec<Output>) {
         assert!(proposal.zxid > self.last_logged, "the log is in zxid order");
         self.last_logged = proposal.zxid;
+        self.unflushed_bytes += proposal.record.len();
         self.unapplied.push_back(proposal.clone());
         out.push(Output::Append(proposal));
     }
@@ -137,9 +146,18 @@ impl History {
     pub(super) fn flushed(&mut self, upto: Zxid) {
         assert!(upto <= self.last_logged, "the log holds only what it was given");
         self.durable = self.durable.max(upto);
-        let is_flushed = |proposal: &Proposal| proposal.zxid <= self.durable;
-        self.flushed +=
-            self.unapplied.range(self.flushed..).take_while(|it| is_flushed(it)).count();
+        let mut bytes = 0;
+        let is_flushed = |proposal: &&Proposal| proposal.zxid <= self.durable;
+        for proposal in self.unapplied.range(self.flushed..).take_while(is_flushed) {
+            self.flushed += 1;
+            bytes += proposal.record.len();
+        }
+        self.no_longer_unflushed(bytes);
+    }
+
+    /// Not exact where a mutation has two of them change places.
+    const fn no_longer_unflushed(&mut self, bytes: usize) {
+        self.unflushed_bytes = self.unflushed_bytes.saturating_sub(bytes);
     }
 
     /// Whether all of the log is durable.
@@ -170,7 +188,10 @@ impl History {
                 self.unapplied.pop_front_if(|first| first.zxid <= self.durable || is_hasty);
             let Some(proposal) = proposal else { return };
             self.committed -= 1;
-            self.flushed = self.flushed.saturating_sub(1); // 0 if it was applied unflushed
+            match self.flushed.checked_sub(1) {
+                Some(others) => self.flushed = others,
+                None => self.no_longer_unflushed(proposal.record.len()), // hasty
+            }
             self.last_applied = proposal.zxid;
             self.recent.remember(proposal.clone());
             out.push(Output::Commit(proposal));
@@ -206,12 +227,16 @@ impl History {
         assert!(self.is_rebuilding, "nothing was to be rebuilt");
         self.is_rebuilding = false;
         self.wants_snapshot = false;
-        self.unapplied.clear();
-        (self.committed, self.flushed) = (0, 0);
+        self.forget_unapplied();
         self.recent.cut(last);
         self.last_logged = last;
         self.durable = last;
         self.last_applied = last;
+    }
+
+    fn forget_unapplied(&mut self) {
+        self.unapplied.clear();
+        (self.committed, self.flushed, self.unflushed_bytes) = (0, 0, 0);
     }
 
     /// Everything is as it was.
@@ -238,8 +263,7 @@ impl History {
     pub(super) fn settle(&mut self, out: &mut Vec<Output>) {
         self.recent.holds = 0;
         if self.mutations.has(Mutation::ForgetTail) {
-            self.unapplied.clear();
-            (self.committed, self.flushed) = (0, 0);
+            self.forget_unapplied();
             self.last_logged = self.last_applied;
             self.durable = self.last_applied;
             return;

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use super::tail::Tail;
 use crate::ids::{Epoch, Millis, Zxid};
-use crate::limits::{PACKETS_HELD_MAX, UNFLUSHED_MAX};
+use crate::limits::PACKETS_HELD_MAX;
 use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, Packet};
 use crate::zab::config::Mutation;
 use crate::zab::context::Context;
@@ -137,7 +137,7 @@ impl Link {
     pub(super) fn is_reading(&self) -> bool {
         match self.state {
             State::Rebuilding { .. } => false,
-            State::Flushing { .. } | State::Keeping { .. } => self.tail.unlogged() < UNFLUSHED_MAX,
+            State::Flushing { .. } | State::Keeping { .. } => !self.tail.is_full(),
             State::Discovering
             | State::Promising { .. }
             | State::Choosing { .. }

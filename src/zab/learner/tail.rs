@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::ids::{Epoch, Zxid};
-use crate::limits::UNLOGGED_MAX;
+use crate::limits::{UNFLUSHED_BYTES_MAX, UNFLUSHED_MAX, UNLOGGED_MAX};
 use crate::wire::quorum::Packet;
 use crate::zab::config::Mutation;
 use crate::zab::context::Context;
@@ -20,6 +20,8 @@ pub(super) struct Tail {
     /// only these are logged, as a quorum has them; none while the disk is to have the history,
     /// and then the epoch.
     arrived: VecDeque<Proposal>,
+    /// Of their records.
+    arrived_bytes: usize,
     committed: usize,
     /// What a snapshot held: a fuzzy one is followed by what it holds already.
     held: Option<Zxid>,
@@ -41,6 +43,7 @@ impl Tail {
             is_observer,
             epoch: Epoch(0),
             arrived: VecDeque::new(),
+            arrived_bytes: 0,
             committed: 0,
             held: None,
             last,
@@ -130,6 +133,7 @@ impl Tail {
             return Err(PeerFault::TooMuch { max: UNLOGGED_MAX });
         }
         (self.last, self.has_come) = (next, true);
+        self.arrived_bytes += proposal.record.len();
         self.arrived.push_back(proposal);
         Ok(())
     }
@@ -190,13 +194,14 @@ impl Tail {
         }
     }
 
-    /// How many came and are not logged.
-    pub(super) fn unlogged(&self) -> usize {
-        self.arrived.len()
+    /// Whether so much came and is not logged that no more is to be taken while it cannot be.
+    pub(super) fn is_full(&self) -> bool {
+        self.arrived.len() >= UNFLUSHED_MAX || self.arrived_bytes >= UNFLUSHED_BYTES_MAX
     }
 
     fn append(&mut self, context: &mut Context<'_>) -> Option<Zxid> {
         let proposal = self.arrived.pop_front()?;
+        self.arrived_bytes -= proposal.record.len();
         let zxid = proposal.zxid;
         context.history.append(proposal, context.out);
         if self.committed > 0 {

@@ -2,7 +2,6 @@
 
 use super::{Role, Zab};
 use crate::ids::{Epoch, ServerId, Zxid};
-use crate::limits::UNFLUSHED_MAX;
 use crate::wire::election::{PeerState, Vote};
 use crate::zab::config::Standing;
 use crate::zab::election::Election;
@@ -120,9 +119,7 @@ impl Zab {
     /// then; what was read already may come.
     pub fn is_reading(&self) -> bool {
         match &self.role {
-            Role::Learning(learner) => {
-                learner.is_reading() && self.history.unflushed() < UNFLUSHED_MAX
-            }
+            Role::Learning(learner) => learner.is_reading() && !self.history.is_far_behind(),
             Role::Leading(_) | Role::Looking | Role::Settling => true,
         }
     }

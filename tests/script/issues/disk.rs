@@ -157,3 +157,34 @@ fn a_learner_reads_on_while_its_disk_keeps_up() {
     learner.durable(new(20_000));
     assert!(learner.zab.is_reading());
 }
+
+/// Of large records fewer are held: they are bounded by their bytes too.
+#[test]
+fn a_learner_whose_disk_hangs_does_not_take_gigabytes() {
+    let record = Bytes::from(vec![7; 1 << 20]);
+    let large = |counter| Packet::Proposal { zxid: new(counter), record: record.clone() };
+    let takes = |learner: &mut Lone, counters: std::ops::RangeInclusive<u32>| {
+        counters.fold(0, |taken, counter| {
+            let is_taken = learner.zab.is_reading();
+            if is_taken {
+                learner.hears(UP, large(counter));
+            }
+            taken + u32::from(is_taken)
+        })
+    };
+    let mut learner = Lone::learning(3, Mutations::NONE);
+    assert_eq!(takes(&mut learner, 1..=100), 64, "they are logged, and not on disk");
+    learner.durable(new(1));
+    assert_eq!(takes(&mut learner, 65..=100), 1, "one is on disk");
+    learner.durable(new(65));
+    assert_eq!(takes(&mut learner, 66..=200), 64, "all are");
+    let mut learner = Lone::receiving(3, Mutations::NONE);
+    learner.hears(UP, new_leader());
+    assert_eq!(takes(&mut learner, 1..=100), 64, "they wait for the epoch to be on disk");
+    learner.persisted(CURRENT);
+    assert_eq!(takes(&mut learner, 65..=100), 36, "a commit, or UPTODATE, is in the socket");
+    learner.hears(UP, Packet::UpToDate);
+    assert!(!learner.zab.is_reading(), "they are logged");
+    learner.durable(new(100));
+    assert!(learner.zab.is_reading());
+}

@@ -99,6 +99,12 @@ pub fn works_while_electing(word: Word) -> bool {
     matches!(word, Word::Ruok | Word::Isro | Word::Envi | Word::Gtmk | Word::Stmk)
 }
 
+/// Whether the answer is the same whatever the server does, so that nobody need be asked: who wants
+/// to know whether it lives waits for no other thread.
+pub const fn is_constant(word: Word) -> bool {
+    matches!(word, Word::Ruok)
+}
+
 /// Which words may be executed: `4lw.commands.whitelist`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Whitelist(u32);

@@ -14,13 +14,14 @@ use super::config::{Clients, Config};
 use super::gather;
 use super::notify::{Notifier, Pulse};
 use crate::admin::four_letter::{self, Action, Whitelist};
-use crate::admin::report::TRACE_MASK_DEFAULT;
+use crate::admin::report::{Report, TRACE_MASK_DEFAULT};
 use crate::clock::Clock;
 use crate::error::{ExitCode, Fatal};
 use crate::ids::Millis;
 use crate::log::{self, StopFlag, snapshot};
 use crate::stage::control::{Question, WordAsk};
 use crate::stage::queue::{Bell, ParkBell, Sender};
+use crate::wire::word::Word;
 
 /// How long a clean stop may take before the process ends all the same.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -122,9 +123,7 @@ impl<'a> Control<'a> {
         let word = ask.word;
         let text = if self.whitelist.allows(word) {
             self.act(ask);
-            let needs = four_letter::needs(word);
-            let report = gather::report(&self.running, self.config, needs, self.trace_mask);
-            four_letter::answer(word, &report)
+            four_letter::answer(word, &self.report_for(word))
         } else {
             four_letter::refused(word)
         };
@@ -134,6 +133,14 @@ impl<'a> Control<'a> {
         if shard.push(question).is_ok() {
             shard.ring();
         }
+    }
+
+    fn report_for(&self, word: Word) -> Report {
+        if four_letter::is_constant(word) {
+            return Report::default();
+        }
+        let needs = four_letter::needs(word);
+        gather::report(&self.running, self.config, needs, self.trace_mask)
     }
 
     fn act(&mut self, ask: WordAsk) {

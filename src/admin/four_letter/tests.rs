@@ -316,6 +316,10 @@ fn what_each_word_needs_is_enough_and_not_too_much() {
         assert!(needs(word).is_empty(), "{word:?}");
     }
     assert_eq!(needs(Word::Srvr), [Needs::Readings]);
+    for word in Word::ALL.iter().filter(|word| is_constant(**word)) {
+        let idle = answer(*word, &Report::default());
+        assert_eq!((answer(*word, &serving()), works_while_electing(*word)), (idle, true));
+    }
     let counts_files = |word: &&Word| needs(**word).contains(&Needs::OpenFiles);
     assert!(Word::ALL.iter().filter(counts_files).eq(&[Word::Mntr]));
     let actions: Vec<&str> =

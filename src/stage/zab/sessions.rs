@@ -198,12 +198,12 @@ impl Sessions {
 
 /// They stay ephemerals, of whom nothing is heard, until what is below them is gone.
 fn warn_of_kept(owners: &[SessionId]) {
-    for owner in owners {
-        tracing::warn!(
-            "{owner} is no session, yet owns nodes that have others below them: they are left \
-             alone. Are they nodes with a TTL? Then set extendedTypesEnabled=true"
-        );
-    }
+    let Some(first) = owners.first() else { return };
+    tracing::warn!(
+        "{first} and {} others are no sessions, yet own nodes that have others below them: they \
+         are left alone. Are they nodes with a TTL? Then set extendedTypesEnabled=true",
+        owners.len() - 1
+    );
 }
 
 /// The server, acting for a session.

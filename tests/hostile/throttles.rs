@@ -27,7 +27,8 @@ fn server(context: &mut Context, properties: &[(&str, &str)]) -> Server {
     })
 }
 
-fn metric(server: &Server, name: &str) -> u64 {
+/// One number of `mntr`.
+pub fn metric(server: &Server, name: &str) -> u64 {
     let text = server.word("mntr").expect("mntr");
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("zk_{name}\t")));
     line.unwrap_or_else(|| panic!("no {name}")).parse().expect("a number")

@@ -1,16 +1,18 @@
 //! Clients that are served slowly, because they read slowly or others ask for much: whoever says in
 //! time that it lives keeps its session.
 
-use std::io::Read;
+use std::io::Read as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringkeeper::clock::Clock;
+use ringkeeper::limits::SERVING_PER_TURN_US_MAX;
 use ringkeeper::wire::request::{Create, Request};
 use ringkeeper::wire::{Acl, OpCode};
 
 use crate::Context;
 use crate::support::cases::Case;
-use crate::support::client::{append, new_session, read};
+use crate::support::client::{Reply, append, new_session, read};
 use crate::support::{Client, Server, wait_for};
 
 const SESSION_MS: i32 = 1000;
@@ -19,29 +21,38 @@ const SESSION_MS: i32 = 1000;
 const WHILE: Duration = Duration::from_secs(4);
 const PING_EVERY: Duration = Duration::from_millis(100);
 
-/// Children of one node, to be counted again and again by some connections: seconds of work.
+/// Children of one node, to be counted again and again by many connections: it takes them all
+/// longer than the session's timeout to have one turn each, however fast a count is.
 const CHILDREN: usize = 100_000;
 const CHILDREN_A_MULTI: usize = 2000;
-const COUNTING: usize = 8;
-const COUNTS: i32 = 256;
+const COUNTING: u32 = 300;
+
+/// How long the shard serves before it looks at its sockets.
+const TURN: Duration = Duration::from_micros(SERVING_PER_TURN_US_MAX);
 
 pub const CASES: &[Case<Context>] = &[
     ("a client that reads slowly lives", slow_reader),
     ("a client that waits for others lives", patient_client),
 ];
 
-fn server(context: &mut Context) -> Server {
+/// Its sessions expire a tick late at most.
+fn server(context: &mut Context, tick_ms: u32) -> Server {
     context.another(|spec| {
-        let spec = spec.config("tickTime=500").property("ringkeeper.shards", "1");
-        spec.property("jute.maxbuffer", "50000000")
+        let spec = spec.config(&format!("tickTime={tick_ms}")).config("maxSessionTimeout=60000");
+        spec.property("ringkeeper.shards", "1").property("jute.maxbuffer", "50000000")
     })
 }
 
 /// A client whose session is short, and an ephemeral that shows whether it lives.
 fn short_lived(server: &Server) -> Client {
-    let mut client = Client::attach(server.address, &new_session(SESSION_MS)).unwrap();
-    assert_eq!(client.timeout_ms, SESSION_MS);
+    let mut client = attach(server, SESSION_MS);
     client.create("/alive", b"", 1);
+    client
+}
+
+fn attach(server: &Server, timeout_ms: i32) -> Client {
+    let client = Client::attach(server.address, &new_session(timeout_ms)).unwrap();
+    assert_eq!(client.timeout_ms, timeout_ms);
     client
 }
 
@@ -53,7 +64,7 @@ fn ping(client: &mut Client) {
 
 /// One reply of 40 MB over a line of 4 MB a second, and a ping now and then.
 fn slow_reader(context: &mut Context) {
-    let server = server(context);
+    let server = server(context, 500);
     let mut keeper = Client::connect(server.address).unwrap();
     keeper.create("/large", &vec![5; 40_000_000], 0);
     let mut client = short_lived(&server);
@@ -70,37 +81,77 @@ fn slow_reader(context: &mut Context) {
     assert_eq!(keeper.must(&read(OpCode::Exists, "/alive", false)).header.err, 0);
 }
 
+/// One client pings while others count; another asks for one thing at their beginning, late in its
+/// session's life, and waits. Both wait longer for their turn than their session lives unheard.
 fn patient_client(context: &mut Context) {
-    let server = server(context);
+    let server = server(context, 100);
     let mut keeper = Client::connect(server.address).unwrap();
+    create_many(&mut keeper);
+    let count = (0..5).map(|_| count_once(&mut keeper)).min().unwrap();
+    let rotation = COUNTING * count.max(TURN);
+    assert!(rotation > Duration::from_millis(1400), "{rotation:?}");
+    let mut counting: Vec<_> =
+        (0..COUNTING).map(|_| Client::connect(server.address).unwrap()).collect();
+    let mut waiting = attach(&server, i32::try_from(2 * rotation.as_millis()).unwrap());
+    wait_for(3 * rotation / 2, || false);
+
+    let mut pinging = short_lived(&server);
+    let clock = Clock::start();
+    let counts = (2 * rotation).as_micros() / (COUNTING * count).as_micros();
+    let counts = i32::try_from(counts).unwrap().max(1);
+    send_counts(&mut counting, counts);
+    send_counts(std::slice::from_mut(&mut waiting), 1);
+    let done = AtomicBool::new(false);
+    let is_done = || done.load(Ordering::Relaxed);
+    let (waited, counted) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !wait_for(PING_EVERY, is_done) {
+                ping(&mut pinging);
+            }
+        });
+        let waited = are_answered(&mut waiting, 1).then(|| clock.elapsed());
+        let counted = counting.iter_mut().all(|client| are_answered(client, counts));
+        done.store(true, Ordering::Relaxed);
+        (waited, counted)
+    });
+    println!("  {counts} counts of {count:?} each, all after {} ms", clock.now().0);
+    let waited = waited.expect("who waits lives");
+    assert!(waited > 3 * rotation / 4, "it waited for {waited:?} only");
+    assert!(counted);
+    assert_eq!(keeper.must(&read(OpCode::Exists, "/alive", false)).header.err, 0);
+}
+
+fn create_many(keeper: &mut Client) {
     keeper.create("/many", b"", 0);
     for first in (0..CHILDREN).step_by(CHILDREN_A_MULTI) {
         let creates = (first..first + CHILDREN_A_MULTI).map(|at| child(&format!("/many/{at}")));
         keeper.must(&Request::Multi(creates.collect()));
     }
-    let mut client = short_lived(&server);
+}
+
+fn count_once(keeper: &mut Client) -> Duration {
+    let clock = Clock::start();
+    keeper.must(&count());
+    clock.elapsed()
+}
+
+fn count() -> Request<'static> {
+    Request::GetAllChildrenNumber { path: "/many".into() }
+}
+
+fn send_counts(clients: &mut [Client], counts: i32) {
     let mut out = Vec::new();
-    for xid in 1..=COUNTS {
-        append(&mut out, xid, &Request::GetAllChildrenNumber { path: "/many".into() });
+    for xid in 1..=counts {
+        append(&mut out, xid, &count());
     }
-    let mut counting: Vec<_> =
-        (0..COUNTING).map(|_| Client::connect(server.address).unwrap()).collect();
-    for client in &mut counting {
+    for client in clients {
         client.connection.send(&out).unwrap();
     }
-    let clock = Clock::start();
-    while clock.elapsed() < WHILE {
-        ping(&mut client);
-        wait_for(PING_EVERY, || false);
-    }
-    for client in &mut counting {
-        for _ in 1..=COUNTS {
-            assert_eq!(client.reply().unwrap().expect("a reply").header.err, 0);
-        }
-    }
-    println!("  all counted after {} ms", clock.now().0);
-    ping(&mut client);
-    assert_eq!(keeper.must(&read(OpCode::Exists, "/alive", false)).header.err, 0);
+}
+
+fn are_answered(client: &mut Client, counts: i32) -> bool {
+    let is_answered = |reply: Reply| reply.header.err == 0;
+    (0..counts).all(|_| client.reply().is_ok_and(|reply| reply.is_some_and(is_answered)))
 }
 
 fn child(path: &str) -> Request<'static> {

@@ -178,7 +178,9 @@ impl Chance {
 }
 
 /// A server among peers that say whatever they can say, on connections that come and go. Its disk
-/// is sound. No word of theirs is a bug of its own.
+/// is sound, and its log takes any record: no word of theirs is a bug of the core's. What must be
+/// a txn, as a log and a tree want it, is for the stage to see to before the core hears of it; that
+/// has a test of its own in `src/stage/zab/ensemble/tests.rs`.
 #[test]
 fn nothing_that_peers_say_is_a_panic() {
     for seed in 1..=300 {

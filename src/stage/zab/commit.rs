@@ -12,8 +12,8 @@ use crate::reply::response::{self, Fate};
 use crate::stage::message::{ConnectAsk, Entry, Origin, WriteAsk};
 use crate::stage::namespace;
 use crate::tree::{Change, Outcome, Tree};
-use crate::wire::ErrorCode;
 use crate::wire::txn::Record;
+use crate::wire::{ErrorCode, OpCode};
 use crate::zab::Proposal;
 
 /// What a proposal is to be answered with.
@@ -27,15 +27,16 @@ pub(super) enum Pending {
     Own,
 }
 
-/// What each proposal in flight is to be answered with, in zxid order; and between them the syncs
-/// of a leader's own clients, each behind what was proposed before it.
+/// What each proposal in flight is to be answered with, in zxid order; and between them what is no
+/// txn, a leader's own clients' syncs and ends of local sessions, each behind what was proposed
+/// before it: a reply is found by its place, and a goodbye closes behind it.
 #[derive(Debug, Default)]
 pub(super) struct Awaited(VecDeque<Turn>);
 
 #[derive(Debug)]
 enum Turn {
     Proposal(Pending),
-    Sync(Box<WriteAsk>),
+    NoTxn(Box<WriteAsk>),
 }
 
 impl Awaited {
@@ -44,22 +45,22 @@ impl Awaited {
         self.0.push_back(Turn::Proposal(pending));
     }
 
-    pub(super) fn push_sync(&mut self, ask: WriteAsk) {
-        self.0.push_back(Turn::Sync(Box::new(ask)));
+    fn push_no_txn(&mut self, ask: WriteAsk) {
+        self.0.push_back(Turn::NoTxn(Box::new(ask)));
     }
 
-    /// The oldest proposal is applied; the syncs before it were taken.
+    /// The oldest proposal is applied; what is before it and no txn was taken.
     fn pop(&mut self) -> Option<Pending> {
         match self.0.pop_front()? {
             Turn::Proposal(pending) => Some(pending),
-            Turn::Sync(_) => None,
+            Turn::NoTxn(_) => None,
         }
     }
 
-    /// A sync before which all is applied.
-    fn pop_sync(&mut self) -> Option<Box<WriteAsk>> {
-        match self.0.pop_front_if(|turn| matches!(turn, Turn::Sync(_)))? {
-            Turn::Sync(ask) => Some(ask),
+    /// One that is no txn, and before which all is applied.
+    fn pop_no_txn(&mut self) -> Option<Box<WriteAsk>> {
+        match self.0.pop_front_if(|turn| matches!(turn, Turn::NoTxn(_)))? {
+            Turn::NoTxn(ask) => Some(ask),
             Turn::Proposal(_) => None,
         }
     }
@@ -176,14 +177,26 @@ impl ZabStage {
             }
             Pending::Own => None,
         };
-        self.answer_own_syncs(record.header.zxid);
+        self.answer_no_txns(record.header.zxid);
         asking
     }
 
+    /// What is no txn has its reply when all that is proposed by now is in this server's tree.
+    pub(super) fn answer_in_turn(&mut self, ask: WriteAsk) {
+        self.awaited.push_no_txn(ask);
+        let last = self.parts.shared.tree.read().last_zxid();
+        self.answer_no_txns(last);
+    }
+
     /// Those that wait for nothing more. The caller may hold the tree's write side.
-    pub(super) fn answer_own_syncs(&mut self, zxid: Zxid) {
-        while let Some(ask) = self.awaited.pop_sync() {
-            self.reply_to_sync((ask.origin, ask.xid), &ask.body, zxid);
+    fn answer_no_txns(&mut self, zxid: Zxid) {
+        while let Some(ask) = self.awaited.pop_no_txn() {
+            let to = (ask.origin, ask.xid);
+            if ask.op == OpCode::CloseSession {
+                self.say_goodbye(to, zxid);
+            } else {
+                self.reply_to_sync(to, &ask.body, zxid);
+            }
         }
     }
 
@@ -224,7 +237,6 @@ impl ZabStage {
 mod tests {
     use super::*;
     use crate::net::ConnectionId;
-    use crate::wire::OpCode;
 
     fn sync(xid: i32) -> WriteAsk {
         WriteAsk {
@@ -240,14 +252,14 @@ mod tests {
     #[test]
     fn a_leaders_own_sync_waits_for_what_was_proposed_before_it_and_no_longer() {
         let mut awaited = Awaited::default();
-        let next = |awaited: &mut Awaited| awaited.pop_sync().map(|ask| ask.xid.0);
-        awaited.push_sync(sync(1));
+        let next = |awaited: &mut Awaited| awaited.pop_no_txn().map(|ask| ask.xid.0);
+        awaited.push_no_txn(sync(1));
         assert_eq!(next(&mut awaited), Some(1), "nothing is in flight");
         awaited.push(Pending::Own);
-        awaited.push_sync(sync(2));
+        awaited.push_no_txn(sync(2));
         awaited.push(Pending::Own);
-        awaited.push_sync(sync(3));
-        awaited.push_sync(sync(4));
+        awaited.push_no_txn(sync(3));
+        awaited.push_no_txn(sync(4));
         assert_eq!(next(&mut awaited), None);
         assert!(awaited.pop().is_some());
         assert_eq!((next(&mut awaited), next(&mut awaited)), (Some(2), None));

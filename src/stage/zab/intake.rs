@@ -111,20 +111,18 @@ impl ZabStage {
             Ask::Intruder(session) => self.suspect(session),
             Ask::Gone(origin, session) => self.sessions.detach(session, origin),
             Ask::Write(ask) if ask.op == OpCode::Sync => self.sync(ask),
-            Ask::Write(ask) => self.write(&ask),
+            Ask::Write(ask) => self.write(ask),
         }
     }
 
-    /// A leader's own client syncs. It is answered when all that is proposed by now is in this
-    /// server's tree: a quorum may have it before this disk does, and learners show it then.
+    /// A leader's own client syncs. It waits for this server's tree: a quorum may have a txn before
+    /// this disk does, and learners show it then.
     fn sync(&mut self, ask: WriteAsk) {
         if !self.sessions.speaks_for(ask.session, ask.origin) {
             self.cut(Some(ask.origin)); // moved to another connection meanwhile
             return;
         }
-        self.awaited.push_sync(ask);
-        let last = self.parts.shared.tree.read().last_zxid();
-        self.answer_own_syncs(last);
+        self.answer_in_turn(ask);
     }
 
     /// What a shard passed on before it knew that the role had ended.
@@ -136,10 +134,8 @@ impl ZabStage {
         }
     }
 
-    fn write(&mut self, ask: &WriteAsk) {
-        if self.write_locally(ask) {
-            return;
-        }
+    fn write(&mut self, ask: WriteAsk) {
+        let Some(ask) = self.write_locally(ask) else { return };
         if !self.can_propose() {
             self.cut(Some(ask.origin)); // its session's upgrade was the last txn of the epoch
             return;

@@ -3,7 +3,7 @@
 //! A write is answered when its txn is applied here, which is known by session and number; a sync
 //! when the leader has answered as many syncs as were sent before it and this one; a session that
 //! moves here when the leader has said that it lives. All on one connection, in order, so the
-//! oldest that fits is the one.
+//! oldest that fits is the one. The end of a local session is not sent, and only has its turn.
 //! Source: `FollowerRequestProcessor`, `CommitProcessor`, `LearnerZooKeeperServer`.
 
 use std::collections::VecDeque;
@@ -28,7 +28,7 @@ use crate::zab::{Input, LinkId};
 /// See the module.
 pub(in crate::stage::zab) struct Forwarding {
     pub(in crate::stage::zab) leader: LinkId,
-    /// Of each session, what was sent and not answered, oldest first.
+    /// Of each session, what was asked and not answered, oldest first.
     waiting: HashMap<SessionId, VecDeque<Waiting>>,
     /// Whose syncs were sent, oldest first.
     syncs: VecDeque<SessionId>,
@@ -42,13 +42,13 @@ pub(in crate::stage::zab) struct Forwarding {
     introduced: Option<(Arc<[Identity]>, Identities)>,
 }
 
-/// A request that was sent.
+/// A request that was sent, or the end of a local session.
 struct Waiting {
     origin: Origin,
     xid: Xid,
     /// A sync's body, which is echoed.
     sync: Option<Bytes>,
-    /// The sync is answered.
+    /// The leader has answered the sync; or it is an end, of which the leader is not told.
     is_done: bool,
 }
 
@@ -78,8 +78,21 @@ impl Forwarding {
 
     /// The oldest of the session's, if it has this number.
     fn take(&mut self, session: SessionId, xid: Xid) -> Option<Waiting> {
+        self.take_if(session, |first| first.sync.is_none() && !first.is_done && first.xid == xid)
+    }
+
+    /// The oldest of the session's, if it waits for nothing but its turn.
+    fn take_done(&mut self, session: SessionId) -> Option<Waiting> {
+        self.take_if(session, |first| first.is_done)
+    }
+
+    fn take_if(
+        &mut self,
+        session: SessionId,
+        is_it: impl FnOnce(&mut Waiting) -> bool,
+    ) -> Option<Waiting> {
         let waiting = self.waiting.get_mut(&session)?;
-        let found = waiting.pop_front_if(|first| first.sync.is_none() && first.xid == xid);
+        let found = waiting.pop_front_if(is_it);
         if waiting.is_empty() {
             self.waiting.remove(&session);
         }
@@ -169,9 +182,7 @@ impl ZabStage {
             self.cut(Some(ask.origin)); // moved to another connection meanwhile
             return;
         }
-        if self.write_locally(&ask) {
-            return;
-        }
+        let Some(ask) = self.write_locally(ask) else { return };
         let WriteAsk { origin, session, xid, op, body, identities } = ask;
         let sync = (op == OpCode::Sync).then(|| body.clone());
         let Some(forwarding) = self.forwarding() else { return };
@@ -188,6 +199,16 @@ impl ZabStage {
             body,
             identities: Some(introduced),
         }));
+    }
+
+    /// A local session ends, behind what it asked before.
+    pub(in crate::stage::zab) fn part_in_turn(&mut self, ask: &WriteAsk) {
+        let WriteAsk { origin, session, xid, .. } = *ask;
+        let Some(forwarding) = self.forwarding() else { return };
+        let waiting = Waiting { origin, xid, sync: None, is_done: true };
+        forwarding.waiting.entry(session).or_default().push_back(waiting);
+        let last = self.parts.shared.tree.read().last_zxid();
+        self.answer_done(session, last);
     }
 
     /// A txn is applied: whoever of this server's clients asked for it is told. Its connection.
@@ -210,7 +231,7 @@ impl ZabStage {
         }
         let origin = waiting?.origin;
         self.reply(origin, record, outcome);
-        self.answer_syncs(session, record.header.zxid);
+        self.answer_done(session, record.header.zxid);
         Some(origin)
     }
 
@@ -267,19 +288,18 @@ impl ZabStage {
             oldest.is_done = true;
         }
         let last = self.parts.shared.tree.read().last_zxid();
-        self.answer_syncs(session, last);
+        self.answer_done(session, last);
     }
 
     /// Those at the front of the session's requests. The caller may hold the tree's write side.
-    fn answer_syncs(&mut self, session: SessionId, zxid: Zxid) {
-        loop {
-            let Some(forwarding) = self.forwarding() else { return };
-            let Some(waiting) = forwarding.waiting.get_mut(&session) else { return };
-            let Some(Waiting { origin, xid, sync, .. }) = waiting.pop_front_if(|one| one.is_done)
-            else {
-                return;
-            };
-            self.reply_to_sync((origin, xid), &sync.unwrap_or_default(), zxid);
+    fn answer_done(&mut self, session: SessionId, zxid: Zxid) {
+        while let Some(forwarding) = self.forwarding()
+            && let Some(Waiting { origin, xid, sync, .. }) = forwarding.take_done(session)
+        {
+            match sync {
+                Some(body) => self.reply_to_sync((origin, xid), &body, zxid),
+                None => self.say_goodbye((origin, xid), zxid),
+            }
         }
     }
 }

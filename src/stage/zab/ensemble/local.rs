@@ -4,7 +4,7 @@
 //! expires, and ends, by this server alone, and with its role.
 //! Source: `LocalSessionTracker`, `UpgradeableSessionTracker`, `checkUpgradeSession`.
 
-use crate::ids::{ServerId, SessionId};
+use crate::ids::{ServerId, SessionId, Xid, Zxid};
 use crate::request::prepare::{Standing, Write};
 use crate::request::session::Owner;
 use crate::stage::message::{ConnectAsk, Entry, Origin, WriteAsk};
@@ -47,22 +47,32 @@ impl ZabStage {
     }
 
     /// A write of a local session: its end is dealt with here; an ephemeral makes it one of the
-    /// ensemble's. True if nothing more is to be done.
-    pub(in crate::stage::zab) fn write_locally(&mut self, ask: &WriteAsk) -> bool {
+    /// ensemble's. Given back if more is to be done.
+    pub(in crate::stage::zab) fn write_locally(&mut self, ask: WriteAsk) -> Option<WriteAsk> {
         let session = ask.session;
         if !self.sessions.is_local(session) || !self.sessions.speaks_for(session, ask.origin) {
-            return false;
+            return Some(ask);
         }
         if ask.op == OpCode::CloseSession {
-            self.say_goodbye(ask);
             self.sessions.remove(session);
-            return true;
+            self.take_leave(ask);
+            return None;
         }
         let upgrades = self.parts.shared.settings.local_sessions_upgrade;
         if upgrades && wants_ephemeral(ask.op, &ask.body) {
             self.upgrade(session);
         }
-        false
+        Some(ask)
+    }
+
+    /// The end of a local session is told to nobody, yet it does not overtake what its client asked
+    /// before: the connection would be closed, and the replies to that lost with it.
+    fn take_leave(&mut self, ask: WriteAsk) {
+        match self.role {
+            Role::Ordering => self.answer_in_turn(ask),
+            Role::Forwarding(_) => self.part_in_turn(&ask),
+            Role::Resting | Role::ReadOnly => {} // nobody writes there
+        }
     }
 
     /// The session becomes one of the ensemble's; what follows it is ordered behind that.
@@ -82,13 +92,13 @@ impl ZabStage {
         }
     }
 
-    /// The reply to a closeSession that is no txn; the connection is closed behind it.
-    pub(in crate::stage::zab) fn say_goodbye(&mut self, ask: &WriteAsk) {
-        let Origin { shard, connection } = ask.origin;
-        let zxid = self.parts.shared.tree.read().last_zxid();
+    /// The reply to a closeSession that is no txn; the connection is closed behind it. The caller
+    /// may hold the tree's write side.
+    pub(in crate::stage::zab) fn say_goodbye(&mut self, to: (Origin, Xid), zxid: Zxid) {
+        let (Origin { shard, connection }, xid) = to;
         let batch = &mut self.batches[shard];
         let start = batch.bytes.len();
-        crate::reply::response::empty(&mut batch.bytes, ask.xid, zxid, ErrorCode::Ok);
+        crate::reply::response::empty(&mut batch.bytes, xid, zxid, ErrorCode::Ok);
         let range = start..batch.bytes.len();
         batch.entries.push(Entry::Closed(connection, zxid, range));
     }

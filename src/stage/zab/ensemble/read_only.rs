@@ -62,9 +62,10 @@ impl ZabStage {
 
     /// Nothing but a closeSession comes here: the shards refuse writes.
     fn close_reader(&mut self, ask: &WriteAsk) {
-        let WriteAsk { origin, session, op, .. } = ask;
+        let WriteAsk { origin, session, xid, op, .. } = ask;
         if *op == OpCode::CloseSession && self.sessions.speaks_for(*session, *origin) {
-            self.say_goodbye(ask);
+            let last = self.parts.shared.tree.read().last_zxid();
+            self.say_goodbye((*origin, *xid), last);
             self.sessions.remove(*session);
         } else {
             self.cut(Some(*origin));

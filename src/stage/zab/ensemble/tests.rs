@@ -1,5 +1,9 @@
 //! A member whose peers and disk are played by a test; none of its sockets is ever opened.
 
+mod follower;
+mod leader;
+mod played;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicI64;
 use std::sync::mpsc::{Receiver as Channel, sync_channel};

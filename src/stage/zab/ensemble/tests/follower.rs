@@ -1,0 +1,47 @@
+//! A follower, and what its own clients are told when.
+
+use super::played::{Played, Told, zxid};
+use super::*;
+
+/// A request of its client that failed, as it is logged.
+fn record_of(session: SessionId, xid: i32, zxid: Zxid) -> Vec<u8> {
+    let (cxid, time, op) = (Xid(xid), Millis(1), OpCode::Error);
+    let header = TxnHeader { session, cxid, zxid, time, op };
+    let mut bytes = Vec::new();
+    Record { header, txn: Txn::Error { err: -101 }, digest: None }.encode(&mut bytes);
+    bytes
+}
+
+#[test]
+fn the_end_of_a_local_session_does_not_overtake_its_sync() {
+    let mut played = Played::following();
+    let session = played.open_local_session();
+    played.write(session, 1, OpCode::Sync);
+    played.write(session, 2, OpCode::CloseSession);
+    assert_eq!(played.told(), [], "the leader has not answered");
+    played.hear(UP.0, Packet::Sync);
+    assert_eq!(played.told(), [Told::Reply(1), Told::Closed(2)]);
+}
+
+#[test]
+fn the_end_of_a_local_session_does_not_overtake_its_write() {
+    let mut played = Played::following();
+    let session = played.open_local_session();
+    played.write(session, 1, OpCode::SetData);
+    played.write(session, 2, OpCode::CloseSession);
+    let (zxid, record) = (zxid(1), record_of(session, 1, zxid(1)).into());
+    played.hear(UP.0, Packet::Proposal { zxid, record });
+    played.hear(UP.0, Packet::Commit { zxid });
+    assert_eq!(played.told(), [], "it is not on this disk");
+    played.flush(zxid);
+    assert_eq!(played.told(), [Told::Reply(1), Told::Closed(2)]);
+    assert_eq!(played.stage.sessions.local_count(), 0);
+}
+
+#[test]
+fn the_end_of_a_local_session_that_waits_for_nothing_is_answered_at_once() {
+    let mut played = Played::following();
+    let session = played.open_local_session();
+    played.write(session, 1, OpCode::CloseSession);
+    assert_eq!(played.told(), [Told::Closed(1)]);
+}

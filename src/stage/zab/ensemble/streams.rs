@@ -50,6 +50,9 @@ impl ZabStage {
     /// Begins an image of the tree as it is now, and a thread that reads it.
     pub(in crate::stage::zab) fn send_snapshot(&mut self, link: LinkId) {
         let Some(member) = &mut self.member else { return };
+        if member.has_lost(link) {
+            return; // while this waited for the tree: an image would be read for nobody
+        }
         let shared = Arc::clone(&self.parts.shared);
         let Some(image) = shared.tree.write().begin_image() else {
             tracing::warn!("too many snapshots at once; {} is let go", member.name_of(link));

@@ -2,6 +2,7 @@
 
 use super::played::{Played, Told, zxid};
 use super::*;
+use crate::metrics::Counter;
 
 /// The shard takes each reply for the oldest request's, and closes behind the last.
 #[test]
@@ -29,4 +30,40 @@ fn the_end_of_a_local_session_that_waits_for_nothing_is_answered_at_once() {
     let session = played.open_local_session();
     played.write(session, 1, OpCode::CloseSession);
     assert_eq!(played.told(), [Told::Closed(1)]);
+}
+
+/// An observer whose history this leader does not have asks for a snapshot, while the tree lacks
+/// something of the log.
+fn before_a_snapshot(link: u64) -> Played {
+    let mut played = Played::leading();
+    played.introduce(link, None);
+    played.stage.committed.push_back(Proposal { zxid: Zxid(1), record: Vec::new().into() });
+    played.hear(link, Packet::AckEpoch { last_logged: Zxid(5), current: Some(Epoch(0)) });
+    let waits = |output: &Output| *output == Output::SendSnapshot { link: LinkId(link) };
+    assert!(played.stage.outputs.iter().any(waits));
+    played
+}
+
+fn snapshots_sent(played: &Played) -> (u64, usize) {
+    let count = played.stage.parts.shared.metrics.read().counter(Counter::SnapCount);
+    (count, played.stage.member.as_ref().map_or(0, |member| member.outgoing.len()))
+}
+
+#[test]
+fn a_snapshot_is_sent_once_the_tree_has_caught_up() {
+    let mut played = before_a_snapshot(9);
+    assert_eq!(snapshots_sent(&played), (0, 0));
+    catch_up(&mut played.stage);
+    assert_eq!(snapshots_sent(&played), (1, 1));
+}
+
+/// It would take an image, of which there are few, and a thread that reads the tree for nobody.
+#[test]
+fn a_snapshot_for_a_learner_lost_meanwhile_is_not_begun() {
+    let mut played = before_a_snapshot(9);
+    let why = "reset".to_owned();
+    hear(&mut played.stage, PeerEvent::LinkDown { link: LinkId(9), why });
+    catch_up(&mut played.stage);
+    assert_eq!(snapshots_sent(&played), (0, 0));
+    assert!(played.stage.outputs.is_empty());
 }

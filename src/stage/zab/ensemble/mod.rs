@@ -263,7 +263,9 @@ impl ZabStage {
         self.notice_state();
         let Some(member) = &mut self.member else { return false };
         member.peers.on_turn(self.now, &mut self.parts.reactor, &mut member.events);
-        !member.events.is_empty()
+        // The flush that this turn heard of may be what the core had to wait for: none may follow.
+        let can_go_on = !member.on_links.is_empty() && self.zab.is_reading();
+        !member.events.is_empty() || can_go_on
     }
 
     pub(in crate::stage::zab) fn member_due(&self) -> Millis {

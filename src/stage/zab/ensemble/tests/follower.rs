@@ -2,6 +2,7 @@
 
 use super::played::{Played, Told, zxid};
 use super::*;
+use crate::limits::UNFLUSHED_MAX;
 
 /// A request of its client that failed, as it is logged.
 fn record_of(session: SessionId, xid: i32, zxid: Zxid) -> Vec<u8> {
@@ -44,4 +45,21 @@ fn the_end_of_a_local_session_that_waits_for_nothing_is_answered_at_once() {
     let session = played.open_local_session();
     played.write(session, 1, OpCode::CloseSession);
     assert_eq!(played.told(), [Told::Closed(1)]);
+}
+
+/// Nothing else would wake it: all that the log was given is flushed.
+#[test]
+fn it_goes_on_at_once_when_a_flush_lets_it_read_again() {
+    let mut played = Played::following();
+    let behind = u32::try_from(UNFLUSHED_MAX).expect("a small number");
+    for counter in 1..=behind + 1 {
+        let (zxid, record) = (zxid(counter), record(zxid(counter)).into());
+        played.hear(UP.0, Packet::Proposal { zxid, record });
+    }
+    let on_links = |played: &Played| played.stage.member.as_ref().map(|one| one.on_links.len());
+    assert_eq!(on_links(&played), Some(1), "one is too many for a disk that lags");
+    assert!(!played.turn(Zxid::ZERO), "nothing can be done");
+    assert!(played.turn(zxid(behind)), "and now it can");
+    assert!(!played.turn(zxid(behind)));
+    assert_eq!(on_links(&played), Some(0));
 }

@@ -1,5 +1,7 @@
 //! A member in its role, whose clients are played by a test as well.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 use crate::limits::{COMMIT_QUEUE_MAX, REQUEST_QUEUE_MAX};
 use crate::net::ConnectionId;
@@ -124,6 +126,16 @@ impl Played {
     fn ask(&mut self, ask: Ask) {
         assert!(self.asks.push(ask).is_ok(), "there is room");
         assert_eq!(self.stage.take_in(1), 1);
+    }
+
+    /// One turn, in which the log thread has told that it has everything up to here. True if there
+    /// is more to do at once.
+    pub(super) fn turn(&mut self, durable: Zxid) -> bool {
+        let Self { stage: ZabStage { parts, member, .. }, .. } = self;
+        let member = member.as_mut().expect("it is a member");
+        member.peers = Peers::new(sockets(), &parts.reactor); // which wish for nothing
+        parts.durable.store(durable.0, Ordering::Release);
+        self.stage.turn(&mut Vec::new())
     }
 
     /// The log has everything up to here; what that commits is applied.

@@ -202,9 +202,7 @@ impl ZabStage {
             let before = self.zab.outstanding();
             let is_busy = self.turn(&mut events);
             let was_stopping = self.parts.shared.is_stopping();
-            if !is_busy && was_stopping && self.is_at_rest() {
-                let _ = self.parts.log.push(LogAsk::Stop); // an empty queue has room
-                self.parts.log.ring();
+            if !is_busy && was_stopping && self.is_at_rest() && self.stop_log() {
                 return Ok(());
             }
             let timeout = Some(if is_busy { Duration::ZERO } else { self.idle_for() });
@@ -300,8 +298,18 @@ impl ZabStage {
         self.committed.is_empty() && (self.member.is_some() || is_idle())
     }
 
+    /// Tells the log thread that nothing more comes: it would wait for ever. False while there is
+    /// no room to say so, as a member stops with its queue as full as it is; tried again until the
+    /// control thread's patience with the end is over.
+    fn stop_log(&self) -> bool {
+        let is_told = self.parts.log.push(LogAsk::Stop).is_ok();
+        self.parts.log.ring();
+        is_told
+    }
+
     fn idle_for(&self) -> Duration {
-        if self.batches.len() != self.rooms() {
+        let cannot_stop = self.parts.shared.is_stopping() && self.parts.log.room() == 0;
+        if cannot_stop || self.batches.len() != self.rooms() {
             return RETRY;
         }
         let mut next = self.member_due().min(self.sessions.local_due());

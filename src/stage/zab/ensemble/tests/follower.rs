@@ -63,3 +63,45 @@ fn it_goes_on_at_once_when_a_flush_lets_it_read_again() {
     assert!(!played.turn(zxid(behind)));
     assert_eq!(on_links(&played), Some(0));
 }
+
+/// What a log thread does from the first ring on. True once it is told to stop, false if nobody
+/// is left to say so.
+fn drain(
+    asks: &Receiver<LogAsk>,
+    park: &ParkBell,
+    bell: &StickyBell,
+    is_over: &StickyBell,
+) -> bool {
+    park.adopt();
+    while !bell.is_rung() {
+        park.wait_unless(None, || bell.is_rung());
+    }
+    loop {
+        // In this order: what it was told last, it was told before the end.
+        let was_over = is_over.is_rung();
+        match asks.pop() {
+            Some(LogAsk::Stop) => return true,
+            Some(_) => {}
+            None if was_over => return false,
+            None => park.wait_unless(None, || !asks.is_empty() || is_over.is_rung()),
+        }
+    }
+}
+
+/// The log thread would never end, nor the server before the patience with it is over.
+#[test]
+fn it_tells_the_log_to_stop_once_there_is_room_to_say_so() {
+    let played = Played::following();
+    let park = Arc::new(ParkBell::default());
+    let sticky = || StickyBell::new(Arc::clone(&park) as Arc<dyn Bell>);
+    let (bell, is_over) = (sticky(), sticky());
+    let (log, asks) = bounded(1, Arc::clone(&bell) as Arc<dyn Bell>);
+    assert!(log.push(LogAsk::Roll).is_ok(), "and now it is full");
+    let is_told = std::thread::scope(|scope| {
+        let told = scope.spawn(|| drain(&asks, &park, &bell, &is_over));
+        played.stop(log);
+        is_over.ring();
+        told.join().expect("a log that drains")
+    });
+    assert!(is_told);
+}

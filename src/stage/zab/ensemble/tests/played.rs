@@ -131,11 +131,24 @@ impl Played {
     /// One turn, in which the log thread has told that it has everything up to here. True if there
     /// is more to do at once.
     pub(super) fn turn(&mut self, durable: Zxid) -> bool {
-        let Self { stage: ZabStage { parts, member, .. }, .. } = self;
-        let member = member.as_mut().expect("it is a member");
-        member.peers = Peers::new(sockets(), &parts.reactor); // which wish for nothing
-        parts.durable.store(durable.0, Ordering::Release);
+        self.stage.parts.durable.store(durable.0, Ordering::Release);
+        self.close_sockets();
         self.stage.turn(&mut Vec::new())
+    }
+
+    /// All its turns, until it has told a log thread with this queue to stop.
+    pub(super) fn stop(mut self, log: Sender<LogAsk>) {
+        self.stage.parts.log = log;
+        self.stage.parts.shared.stop();
+        self.close_sockets();
+        self.stage.run().expect("a ring that works");
+    }
+
+    /// And wishes for none: a turn would open them.
+    fn close_sockets(&mut self) {
+        let ZabStage { parts, member, .. } = &mut self.stage;
+        let member = member.as_mut().expect("it is a member");
+        member.peers = Peers::new(sockets(), &parts.reactor);
     }
 
     /// The log has everything up to here; what that commits is applied.

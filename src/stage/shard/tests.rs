@@ -220,3 +220,18 @@ fn whoever_is_left_to_the_next_turn_is_heard_in_this_one_and_those_that_come_the
     stage.receive(&[&clients[2]]);
     assert!(heard(&clients[2]));
 }
+
+/// A leader's tree may lack what its learners have shown, and a learner's what its leader has.
+#[test]
+fn a_sync_is_answered_from_the_tree_only_where_a_server_is_alone() {
+    let mut stage = Stage::new(Settings::plain(), 16);
+    for service in [Service::Alone, Service::Leading, Service::Forwarding] {
+        stage.shard.parts.shared.service.set(service);
+        let mut client = stage.attached(SessionId(1));
+        client.send(&Request::Sync { path: Some("/".into()) }, 1);
+        stage.turn_until(|stage| !stage.asks.is_empty() || stage.served(&client) > 0);
+        let asked = stage.asks.pop();
+        let is_passed_on = matches!(asked, Some(Ask::Write(ask)) if ask.op == OpCode::Sync);
+        assert_eq!(is_passed_on, service != Service::Alone, "{service:?}");
+    }
+}

@@ -3,6 +3,32 @@
 use super::played::{Played, Told, zxid};
 use super::*;
 use crate::metrics::Counter;
+use crate::stage::service::Service;
+
+/// A quorum without its own disk may have shown others what was proposed before the sync.
+#[test]
+fn a_sync_waits_until_what_was_proposed_before_it_is_on_its_own_disk_and_committed() {
+    for is_own_disk_last in [true, false] {
+        let mut played = Played::leading();
+        let service = played.stage.parts.shared.service.now();
+        assert_eq!(service, Service::Leading, "its shards pass on a sync");
+        let session = played.open_local_session();
+        played.write(session, 1, OpCode::SetData);
+        played.write(session, 2, OpCode::Sync);
+        assert_eq!(played.told(), []);
+        if is_own_disk_last {
+            played.hear_acks(zxid(1));
+        }
+        played.turn(if is_own_disk_last { Zxid::ZERO } else { zxid(1) });
+        assert_eq!(played.told(), [], "own disk last: {is_own_disk_last}");
+        if !is_own_disk_last {
+            played.hear_acks(zxid(1));
+        }
+        played.turn(zxid(1));
+        assert_eq!(played.told(), [Told::Reply(1), Told::Reply(2)]);
+        assert_eq!(played.stage.parts.shared.tree.read().last_zxid(), zxid(1));
+    }
+}
 
 /// The shard takes each reply for the oldest request's, and closes behind the last.
 #[test]

@@ -22,6 +22,10 @@ use crate::wire::{OpCode, Writer, frame};
 /// No test waits longer for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// When a session was last heard of that was not: a fast test is over in its clock's first
+/// millisecond.
+const BEFORE: Millis = Millis(-1);
+
 /// See the module.
 struct Stage {
     shard: Shard,
@@ -81,7 +85,7 @@ impl Stage {
             connection.is_some()
         });
         let id = connection.unwrap();
-        let cell = SessionCell::new(session, Millis(0));
+        let cell = SessionCell::new(session, BEFORE);
         let entries = vec![Entry::Attached(id, Arc::clone(&cell), 0..0)];
         assert!(self.batches.push(Batch { entries, bytes: Vec::new() }).is_ok());
         self.turn_until(|stage| stage.shard.clients[&id].phase == Phase::Open);
@@ -210,7 +214,7 @@ fn whoever_is_left_to_the_next_turn_is_heard_in_this_one_and_those_that_come_the
         client.send(&read(OpCode::GetChildren), 2);
     }
     stage.receive(&[&clients[0], &clients[1]]);
-    let heard = |client: &Attached| client.cell.last_heard() > Millis(0);
+    let heard = |client: &Attached| client.cell.last_heard() > BEFORE;
     assert!(!clients.iter().any(heard), "nothing of the kind is needed while the shard is fast");
     stage.serve_slowly();
     let served = clients.each_ref().map(|client| stage.served(client));

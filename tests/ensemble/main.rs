@@ -45,6 +45,7 @@ const TRIALS: &[Trial] = &[
     ("--stop", trial::stop::stop),
     ("--throughput", measure::throughput::throughput),
     ("--walkthrough", trial::walkthrough::walkthrough),
+    ("--wiped", trial::wiped::wiped),
     ("--rounds", rounds),
 ];
 

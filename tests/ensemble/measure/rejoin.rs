@@ -2,18 +2,15 @@
 //! time from its start until it serves, ours and Java's.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use ringkeeper::clock::Clock;
 
-use super::REFERENCE;
+use super::{PATIENT, REFERENCE, fill};
 use crate::cluster::{Cluster, Kind, Network, Role};
 use crate::options::Options;
 use crate::round::compare;
 
-/// As in the sample, but patient with a large tree.
-const SETTINGS: &[&str] = &["tickTime=2000", "initLimit=60", "syncLimit=10"];
 /// Java holds a million znodes in this.
 const HEAP: &str = "2g";
 
@@ -43,18 +40,18 @@ fn measure(
     times: u64,
     dir: &Path,
 ) -> Result<Vec<Duration>, String> {
-    let mut cluster = Cluster::prepare(kinds, Network::Loopback, SETTINGS, dir)?;
+    let mut cluster = Cluster::prepare(kinds, Network::Loopback, PATIENT, dir)?;
     for node in &mut cluster.nodes {
         node.server.spec.command.splice(0..0, ["env".to_owned(), format!("JAVA_HEAP={HEAP}")]);
     }
     cluster.start()?;
-    load(&cluster, "many", znodes)?;
+    fill(&cluster, "many", znodes)?;
     let mut took = Vec::new();
     for time in 0..times {
         let follows = |at: &usize| cluster.nodes[*at].role() == Some(Role::Follower);
         let victim = (0..kinds.len()).find(follows).ok_or("no follower")?;
         cluster.stop(victim)?;
-        load(&cluster, &format!("more{time}"), txns)?;
+        fill(&cluster, &format!("more{time}"), txns)?;
         let clock = Clock::start();
         cluster.spawn(victim)?;
         cluster.nodes[victim].wait_serving(Duration::from_mins(5))?;
@@ -63,21 +60,4 @@ fn measure(
     compare::same_counts(&cluster)?;
     took.sort();
     Ok(took)
-}
-
-/// Creates so many znodes of 100 bytes through the leader.
-fn load(cluster: &Cluster, folder: &str, znodes: u64) -> Result<(), String> {
-    let leader = cluster.wait_leader(&[])?;
-    let server = cluster.nodes[leader].place.client.to_string();
-    let bench = format!("{}/target/release/zkbench", env!("CARGO_MANIFEST_DIR"));
-    let output = Command::new(&bench)
-        .args(["run", "--servers", &server, "--workload", "load", "--keep", "--quiet"])
-        .args(["--znodes", &znodes.to_string(), "--folder", folder, "--timeout", "60s"])
-        .args(["--sessions", "8", "--in-flight", "64"])
-        .output()
-        .map_err(|err| format!("{bench}: {err}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!("{bench}: {}", String::from_utf8_lossy(&output.stderr)))
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::REFERENCE;
+use super::{BENCH, REFERENCE};
 use crate::cluster::{Cluster, Kind, Network, SAMPLE};
 use crate::options::Options;
 
@@ -14,19 +14,18 @@ pub fn throughput(options: &Options, dir: &Path) -> Result<String, String> {
     let reference = Kind::parse_list(options.text("--against", REFERENCE))?;
     let ours = start(&ours, &dir.join("ours"))?;
     let reference = start(&reference, &dir.join("reference"))?;
-    let bench = format!("{}/target/release/zkbench", env!("CARGO_MANIFEST_DIR"));
     let rounds = options.number("--throughput", 3)?.to_string();
     let duration = options.text("--duration", "10s");
-    let output = Command::new(&bench)
+    let output = Command::new(BENCH)
         .args(["compare", "--a", &target(&ours), "--b", &target(&reference)])
         .args(["--rounds", &rounds, "--duration", duration, "--workload", "set", "--quiet"])
         .args(["--sessions", "9", "--in-flight", "16", "--value-bytes", "100"])
         .output()
-        .map_err(|err| format!("{bench}: {err}"))?;
+        .map_err(|err| format!("{BENCH}: {err}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        return Err(format!("{bench}: {}\n{text}{errors}", output.status));
+        return Err(format!("{BENCH}: {}\n{text}{errors}", output.status));
     }
     println!("{text}");
     let warning = text.lines().find(|line| line.starts_with("WARNING"));

@@ -8,3 +8,4 @@ pub mod operator;
 pub mod roll;
 pub mod stop;
 pub mod walkthrough;
+pub mod wiped;

@@ -12,13 +12,15 @@ mod delete;
 mod multi;
 mod outstanding;
 mod session;
+mod size;
 
 use std::borrow::Cow;
 
 use self::outstanding::{Outstanding, State};
+use self::size::RecordSize;
 use super::access::{self, AccessConfig, Identity};
 use crate::ids::{Millis, SessionId, Xid, Zxid};
-use crate::limits::{FRAME_BYTES_MAX_DEFAULT, QUORUM_PACKET_BYTES_MAX_DEFAULT};
+use crate::limits::QUORUM_PACKET_BYTES_MAX_DEFAULT;
 use crate::tree::digest::{Prefix, is_digested};
 use crate::tree::{SharedAcl, Tree, TreeOptions};
 use crate::wire::record::perms;
@@ -41,8 +43,6 @@ pub struct PrepareConfig {
     pub close_session_lists_paths: bool,
     /// The longest record that every learner takes: `jute.maxbuffer`, and what is added.
     pub record_bytes_max: usize,
-    /// How much of that is beyond the longest request.
-    pub record_bytes_extra: usize,
     /// `znode.container.maxNeverUsedIntervalMs`; 0 is never.
     pub container_never_used_max: Millis,
 }
@@ -56,20 +56,10 @@ impl Default for PrepareConfig {
             reconfig: false,
             close_session_lists_paths: true,
             record_bytes_max: QUORUM_PACKET_BYTES_MAX_DEFAULT as usize,
-            record_bytes_extra: FRAME_BYTES_MAX_DEFAULT as usize,
             container_never_used_max: Millis(0),
         }
     }
 }
-
-/// In a record, beside its two texts: what it permits, and their lengths.
-const ACL_OVERHEAD_BYTES: usize = 12;
-
-/// A record has its header and digest, which no request has, and something to spare.
-const RECORD_OVERHEAD_BYTES: usize = 64;
-
-/// What a sequential node's path has more in the record than in the request, at most.
-const SEQUENCE_DIGITS_MAX: usize = 11;
 
 /// What may be asked on behalf of a session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -158,8 +148,8 @@ pub struct Preparer {
     outstanding: Outstanding,
     /// The last list stored: most nodes have the same, and share it.
     recent_acl: SharedAcl,
-    /// Bytes of this write's record that its request has not: of ACLs, and of sequential paths.
-    grown_bytes: usize,
+    /// Of this write's record.
+    size: RecordSize,
 }
 
 /// One write on its way to a txn.
@@ -207,7 +197,8 @@ impl Preparer {
     /// One with nothing in flight.
     pub fn new(config: PrepareConfig) -> Self {
         let outstanding = Outstanding::new(config.tree.digest);
-        Self { config, outstanding, recent_acl: [Acl::anyone(perms::ALL)].into(), grown_bytes: 0 }
+        let size = RecordSize::new(config.record_bytes_max);
+        Self { config, outstanding, recent_acl: [Acl::anyone(perms::ALL)].into(), size }
     }
 
     /// Changes in flight: two or so for each txn. Bounded by the proposals in flight.
@@ -231,7 +222,7 @@ impl Preparer {
         out: &mut Vec<u8>,
     ) -> Prepared {
         let step = Step { tree, author, stamp };
-        self.grown_bytes = 0;
+        self.size.begin();
         let mut error = None;
         let (op, txn) = match self.txn(&step, write, &mut error) {
             Ok(txn) => txn,
@@ -271,6 +262,7 @@ impl Preparer {
                 Ok((OpCode::Multi, txn))
             }
             Write::Request(Request::SetAcl { path, acl, version }) => {
+                self.size.add(size::of_acl_change(&path, &acl))?;
                 self.set_acl(step, path, acl, version)
             }
             Write::Request(Request::Reconfig(_)) => self.reconfig(step),
@@ -284,6 +276,7 @@ impl Preparer {
         step: &Step<'_>,
         request: Request<'r>,
     ) -> Result<(OpCode, Txn<'r>), ErrorCode> {
+        self.size.add(size::of_step(&request))?;
         match request {
             Request::Create(create) => self.create(step, create),
             Request::Delete { path, version } => self.delete(step, path, version),
@@ -339,24 +332,15 @@ impl Preparer {
 
     /// [`access::fixup`], leaving a list that needs none as it is.
     ///
-    /// `auth` stands for all that a connection has proved to be: short requests could become
-    /// records that no learner takes.
+    /// `auth` stands for all that a connection has proved to be, and counts as that.
     fn fixup<'r>(&mut self, step: &Step<'_>, acl: Vec<Acl<'r>>) -> Result<Vec<Acl<'r>>, ErrorCode> {
         if access::is_fixed(&self.config.access, &acl) {
             return Ok(acl);
         }
         let fixed = access::fixup(&self.config.access, &acl, step.author.identities)?;
-        let bytes = |acl: &Acl<'_>| ACL_OVERHEAD_BYTES + acl.scheme.len() + acl.id.len();
-        let is_little = self.grows_by(fixed.iter().map(bytes).sum());
-        if is_little { Ok(fixed) } else { Err(ErrorCode::InvalidAcl) }
-    }
-
-    /// Counts what the record has more than the request; false if that is too much for learners.
-    ///
-    /// Whatever else a txn has, its request has too, in no fewer bytes.
-    fn grows_by(&mut self, bytes: usize) -> bool {
-        self.grown_bytes += bytes;
-        self.grown_bytes + RECORD_OVERHEAD_BYTES <= self.config.record_bytes_extra
+        let more = size::of_acl(&fixed).saturating_sub(size::of_acl(&acl));
+        self.size.add(more).map_err(|_| ErrorCode::InvalidAcl)?;
+        Ok(fixed)
     }
 
     fn share(&mut self, acl: &[Acl<'_>]) -> SharedAcl {

@@ -147,7 +147,6 @@ pub(super) fn prepare(config: &Config, seed: u64) -> Result<PrepareConfig, Fatal
         reconfig: config.ensemble.reconfig_enabled,
         close_session_lists_paths: config.sessions.close_txn_lists_paths,
         record_bytes_max: ensemble::packet_bytes_max(config) as usize,
-        record_bytes_extra: config.clients.frame_bytes_extra as usize,
         container_never_used_max: never_used(config),
     })
 }

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{Preparer, SEQUENCE_DIGITS_MAX, State, Step, length, signed};
+use super::size::SEQUENCE_DIGITS_MAX;
+use super::{Preparer, State, Step, length, signed};
 use crate::request::path;
 use crate::tree::digest::Prefix;
 use crate::tree::{CONTAINER_OWNER, NodeKind, StatPersisted, TTL_MS_MAX, ttl_owner};
@@ -25,9 +26,7 @@ impl Preparer {
         self.permit(step, &parent, perms::CREATE)?;
         let parent_path = parent_path.to_owned();
         let path = if mode.is_sequential() {
-            if !self.grows_by(SEQUENCE_DIGITS_MAX) {
-                return Err(ErrorCode::BadArguments); // one of very many in a multi
-            }
+            self.size.add(SEQUENCE_DIGITS_MAX)?;
             Cow::Owned(format!("{}{:010}", create.path, parent.stat.cversion))
         } else {
             create.path

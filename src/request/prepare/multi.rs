@@ -12,7 +12,8 @@ impl Preparer {
     /// foreseen; those before it are kept in the record, which is applied as nothing all the same.
     ///
     /// # Errors
-    /// COMPAT: a null that Java stumbles over in a step fails the whole, not that step alone.
+    /// COMPAT: a null that Java stumbles over in a step fails the whole, not that step alone; so
+    /// does a record that is too long.
     pub(super) fn multi<'r>(
         &mut self,
         step: &Step<'_>,
@@ -23,6 +24,7 @@ impl Preparer {
         self.outstanding.begin();
         for request in requests {
             if failed.is_some() {
+                self.size.add_failed();
                 steps.push(error(ErrorCode::RuntimeInconsistency));
                 continue;
             }
@@ -35,8 +37,9 @@ impl Preparer {
             None => self.outstanding.keep(),
             Some(_) => self.outstanding.undo(),
         }
-        if failed == Some(ErrorCode::MarshallingError) {
-            return Err(ErrorCode::MarshallingError);
+        let fails_whole = failed == Some(ErrorCode::MarshallingError) || self.size.is_too_much();
+        if let Some(code) = failed.filter(|_| fails_whole) {
+            return Err(code);
         }
         Ok((Txn::Multi(steps), failed))
     }

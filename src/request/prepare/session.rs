@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 
-use super::{Preparer, RECORD_OVERHEAD_BYTES, Step};
+use super::{Preparer, Step, size};
 use crate::request::path;
 use crate::wire::OpCode;
 use crate::wire::txn::Txn;
@@ -23,16 +23,11 @@ impl Preparer {
             let (node, parent) = node.zip(parent).expect("an ephemeral, and so its parent, exists");
             self.remove(step, path, &node, parent);
         }
-        let lists = self.config.close_session_lists_paths && self.fits(&paths);
+        // A list that is too long is left out: so Java did before 3.6, and each server deletes what
+        // the session has in its tree, which is the same, as nothing follows its end.
+        let lists =
+            self.config.close_session_lists_paths && self.size.add(size::of_close(&paths)).is_ok();
         let paths = lists.then(|| paths.into_iter().map(Cow::Owned).collect());
         (OpCode::CloseSession, Txn::CloseSession { paths })
-    }
-
-    /// Whether a record can list them: a longer one would cost the leader its learners, and each
-    /// leader after it (ZOOKEEPER-4306). Without a list, which Java before 3.6 never wrote, each
-    /// server deletes what the session has in its tree: the same, as nothing follows its end.
-    fn fits(&self, paths: &[String]) -> bool {
-        let bytes: usize = paths.iter().map(|path| size_of::<i32>() + path.len()).sum();
-        bytes + RECORD_OVERHEAD_BYTES <= self.config.record_bytes_max
     }
 }

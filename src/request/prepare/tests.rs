@@ -3,7 +3,6 @@
 use super::*;
 use crate::request::access::AccessConfig;
 use crate::tree::{NodeKind, Outcome, TTL_MS_MAX};
-use crate::wire::Writer;
 use crate::wire::request::{Create, Reconfig};
 use crate::wire::txn::{CreateTxn, TxnHeader};
 
@@ -516,7 +515,7 @@ fn a_close_that_lists_nothing_reads_back() {
 
 #[test]
 fn an_acl_that_stands_for_too_much_is_refused() {
-    let config = PrepareConfig { record_bytes_extra: 164, ..PrepareConfig::default() };
+    let config = PrepareConfig { record_bytes_max: 240, ..PrepareConfig::default() };
     let mut server = Server::with(config);
     let known = |name: &str| Identity { scheme: "digest".into(), id: name.into() };
     server.identities = vec![known(BOB), known("ann:other")];
@@ -529,28 +528,81 @@ fn an_acl_that_stands_for_too_much_is_refused() {
     server.apply();
 }
 
-/// A record is longer than its request by no more than what learners take beyond a request.
+/// A record that no learner takes is not made, nor is one refused that is much shorter.
 #[test]
-fn a_multi_of_very_many_sequential_nodes_is_refused() {
-    const EXTRA: usize = 1024;
-    let config = PrepareConfig { record_bytes_extra: EXTRA, ..PrepareConfig::default() };
+fn a_multi_whose_record_would_be_too_long_is_refused() {
+    const MAX: usize = 4096;
+    let config = PrepareConfig { record_bytes_max: MAX, ..PrepareConfig::default() };
     let mut server = Server::with(config);
     let mut multi = |count| {
-        let steps: Vec<_> = (0..count).map(|_| create("/s", 2)).collect();
-        let request = Request::Multi(steps);
-        let mut bytes = Vec::new();
-        request.encode(&mut Writer::new(&mut bytes));
-        let code = server.send(request);
-        let longer = server.in_flight.last().unwrap().len() - bytes.len();
+        let steps = (0..count).map(|_| create("/s", 2)).collect();
+        let code = server.send(Request::Multi(steps));
+        let bytes = server.in_flight.last().unwrap().len();
         server.apply();
-        (code, longer, server.tree.node_count())
+        (code, bytes)
     };
-    let nodes = multi(1).2;
-    let (code, longer, more) = multi(87);
-    assert_eq!((code, more), (ErrorCode::Ok, nodes + 87));
-    assert!(longer <= EXTRA, "{longer}");
-    let (code, _, more) = multi(88);
-    assert_eq!((code, more), (ErrorCode::BadArguments, nodes + 87));
+    let (count, (code, _)) = (1..MAX)
+        .map(|count| (count, multi(count)))
+        .find(|(_, (code, _))| *code != ErrorCode::Ok)
+        .unwrap();
+    assert_eq!(code, ErrorCode::BadArguments);
+    let (code, bytes) = multi(count - 1);
+    assert_eq!(code, ErrorCode::Ok);
+    assert!((MAX * 9 / 10..=MAX).contains(&bytes), "{bytes}");
+}
+
+/// Of steps that are short as can be as many as a request holds: records are no longer than those.
+#[test]
+fn a_multi_of_very_many_small_steps_is_not_refused() {
+    let mut server = Server::with(PrepareConfig::default());
+    server.send(create("/a", 0));
+    let check = || Request::Check { path: "/a".into(), version: -1 };
+    let step_bytes = 9 + 4 + 2 + 4;
+    let count = crate::limits::FRAME_BYTES_MAX_DEFAULT as usize / step_bytes;
+    assert_eq!(server.send(Request::Multi((0..count).map(|_| check()).collect())), ErrorCode::Ok);
+    server.apply();
+}
+
+/// Those behind the step that failed are in the record too.
+#[test]
+fn a_multi_that_failed_is_no_longer_than_one_that_did_not() {
+    const MAX: usize = 1000;
+    let config = PrepareConfig { record_bytes_max: MAX, ..PrepareConfig::default() };
+    let mut server = Server::with(config);
+    let (mut steps, mut whole) = (0, 0);
+    for count in 1..100 {
+        let deletes = (0..count).map(|_| delete("/x", -1)).collect();
+        assert_eq!(server.send(Request::Multi(deletes)), ErrorCode::NoNode);
+        assert!(server.in_flight.last().unwrap().len() <= MAX);
+        if matches!(server.last().txn, Txn::Multi(_)) {
+            steps += 1;
+        } else {
+            assert!(matches!(server.last().txn, Txn::Error { .. }));
+            whole += 1;
+        }
+    }
+    assert!(steps > 70 && whole > 15, "{steps} {whole}");
+}
+
+/// Each byte that is no UTF-8 becomes three, as in Java.
+#[test]
+fn an_acl_that_is_no_utf8_counts_as_what_it_becomes() {
+    const MAX: usize = 2000;
+    let config = PrepareConfig { record_bytes_max: MAX, ..PrepareConfig::default() };
+    let mut server = Server::with(config);
+    server.send(create("/a", 0));
+    for (bytes, expected) in [(500, ErrorCode::Ok), (700, ErrorCode::BadArguments)] {
+        let id = [&b"a:"[..], &vec![0xff; bytes]].concat();
+        let id = String::from_utf8_lossy(&id).into_owned().into();
+        let acl = vec![Acl { perms: 31, scheme: "digest".into(), id }];
+        let set = Request::SetAcl { path: "/a".into(), acl: acl.clone(), version: -1 };
+        assert_eq!(server.send(set), expected, "{bytes}");
+        assert!(server.in_flight.last().unwrap().len() <= MAX);
+        let node = if bytes == 500 { "/b" } else { "/c" };
+        assert_eq!(server.send(create_with(node, acl)), expected, "{bytes}");
+        assert!(server.in_flight.last().unwrap().len() <= MAX);
+    }
+    server.apply();
 }
 
 #[test]

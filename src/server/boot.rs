@@ -14,8 +14,8 @@ use super::{descriptors, ensemble, settings};
 use crate::clock::Clock;
 use crate::error::{ExitCode, Fatal};
 use crate::limits::{
-    COMMIT_QUEUE_MAX, LOG_QUEUE_MAX, QUESTIONS_QUEUE_MAX, REQUEST_QUEUE_MAX, STORAGE_QUEUE_MAX,
-    WORDS_QUEUE_MAX,
+    COMMIT_QUEUE_MAX, ELECTION_BIND_RETRY_MS, LOG_QUEUE_MAX, QUESTIONS_QUEUE_MAX,
+    REQUEST_QUEUE_MAX, STORAGE_QUEUE_MAX, WORDS_QUEUE_MAX,
 };
 use crate::log::{Directory, StopFlag, Writer, WriterOptions};
 use crate::net::{Listener, NetError, Options, Reactor, Waker};
@@ -164,19 +164,16 @@ fn take_directory(config: &Config, stop: &StopFlag) -> Result<Directory, Fatal> 
 /// member that serves none, for elections. What else is wrong with that one its stage tells.
 fn wait_for_ports(config: &Config, stop: &StopFlag) -> Result<(), Fatal> {
     if let Some(address) = settings::client_address(config)? {
-        return patiently(("client", address), stop, Listener::probe);
+        return Port::of_clients(address).patiently(stop, Listener::probe);
     }
     for address in settings::election_addresses(config) {
-        patiently(("election", address), stop, |address| {
+        Port::of_elections(address, config).patiently(stop, |address| {
             Listener::probe(address)
                 .or_else(|error| if error.is_address_in_use() { Err(error) } else { Ok(()) })
         })?;
     }
     Ok(())
 }
-
-/// A port of this server: whose it is, and where.
-type Port = (&'static str, SocketAddr);
 
 fn recover_options(config: &Config, seed: u64) -> RecoverOptions {
     let storage = &config.storage;
@@ -247,23 +244,52 @@ fn stopped(error: crate::log::Error) -> Fatal {
     Fatal::new(ExitCode::Normal, error)
 }
 
-fn patiently<T>(
-    (what, address): Port,
-    stop: &StopFlag,
-    bind: impl Fn(SocketAddr) -> Result<T, NetError>,
-) -> Result<T, Fatal> {
-    let mut tries = 0;
-    loop {
-        stop.check().map_err(stopped)?;
-        match bind(address) {
-            Ok(bound) => return Ok(bound),
-            Err(error) if tries < BIND_TRIES && error.is_address_in_use() => {
-                tries += 1;
-                std::thread::park_timeout(BIND_PAUSE);
-            }
-            Err(error) => {
-                let text = format!("cannot bind to {what} port {address}: {error}");
-                return Err(Fatal::new(ExitCode::Unexpected, text));
+/// A port of this server that somebody else may have.
+struct Port {
+    /// Whose it is.
+    name: &'static str,
+    address: SocketAddr,
+    /// How often it is tried again, and how long after; `None` is for ever.
+    retries_max: Option<u32>,
+    pause: Duration,
+    /// What it means not to have it.
+    code: ExitCode,
+}
+
+impl Port {
+    const fn of_clients(address: SocketAddr) -> Self {
+        let (retries_max, pause) = (Some(BIND_TRIES), BIND_PAUSE);
+        Self { name: "client", address, retries_max, pause, code: ExitCode::Unexpected }
+    }
+
+    /// As patient as the stage that opens it is to be (`electionPortBindRetry`).
+    fn of_elections(address: SocketAddr, config: &Config) -> Self {
+        let pause = Duration::from_millis(ELECTION_BIND_RETRY_MS.unsigned_abs());
+        let retries_max = config.ensemble.bind_retry_max.checked_sub(1);
+        Self { name: "election", address, retries_max, pause, code: ExitCode::ElectionPort }
+    }
+
+    fn patiently<T>(
+        &self,
+        stop: &StopFlag,
+        bind: impl Fn(SocketAddr) -> Result<T, NetError>,
+    ) -> Result<T, Fatal> {
+        let Self { name, address, retries_max, .. } = *self;
+        let mut retries = 0;
+        loop {
+            stop.check().map_err(stopped)?;
+            match bind(address) {
+                Ok(bound) => return Ok(bound),
+                Err(error)
+                    if error.is_address_in_use() && retries_max.is_none_or(|max| retries < max) =>
+                {
+                    retries += 1;
+                    std::thread::park_timeout(self.pause);
+                }
+                Err(error) => {
+                    let text = format!("cannot bind to {name} port {address}: {error}");
+                    return Err(Fatal::new(self.code, text));
+                }
             }
         }
     }
@@ -278,7 +304,7 @@ fn listen(config: &Config, shards: usize, stop: &StopFlag) -> Result<Vec<Listene
     };
     let backlog = config.clients.listen_backlog;
     let bind = |address| Listener::bind_group(address, backlog, shards);
-    let listeners = patiently(("client", address), stop, bind)?;
+    let listeners = Port::of_clients(address).patiently(stop, bind)?;
     for listener in &listeners {
         listener
             .set_keep_alive(config.clients.tcp_keep_alive)

@@ -49,7 +49,7 @@ fn while_its_election_port_is_taken_it_touches_no_file() {
     without_client_port(&server);
     let before = data_files(&server);
     server.spawn().unwrap();
-    assert_eq!(exit_of(&mut server).code(), Some(1), "{}", server.log_tail(20));
+    assert_eq!(exit_of(&mut server).code(), Some(14), "{}", server.log_tail(20));
     assert!(server.log_tail(1).contains("cannot bind to election port"), "{}", server.log_tail(1));
     assert!(data_files(&server) == before);
 }

@@ -300,11 +300,11 @@ impl ZabStage {
 
     /// Tells the log thread that nothing more comes: it would wait for ever. False while there is
     /// no room to say so, as a member stops with its queue as full as it is; tried again until the
-    /// control thread's patience with the end is over.
+    /// control thread's patience with the end is over, or that thread has ended by itself.
     fn stop_log(&self) -> bool {
         let is_told = self.parts.log.push(LogAsk::Stop).is_ok();
         self.parts.log.ring();
-        is_told
+        is_told || self.parts.shared.has_failed()
     }
 
     fn idle_for(&self) -> Duration {

@@ -22,7 +22,7 @@ pid=$!
 trap 'kill $pid 2>/dev/null; wait; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 tries=0
-until grep -q 'serving clients' "$work/server.log"; do
+until grep -qs 'serving clients' "$work/server.log"; do
     tries=$((tries + 1))
     [ $tries -lt 100 ] || { cat "$work/server.log"; exit 1; }
     sleep 0.1

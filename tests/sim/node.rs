@@ -170,6 +170,11 @@ impl Node {
     pub fn server(&mut self) -> &mut Server {
         self.server.as_mut().expect("the process runs")
     }
+
+    /// What is being written takes as long as was said then, whatever is said later.
+    pub fn stall_until(&mut self, until: Micros) {
+        self.stalled_until = self.stalled_until.max(until);
+    }
 }
 
 impl Server {

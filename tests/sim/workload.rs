@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use bytes::Bytes;
-use ringkeeper::ids::{SessionId, Xid, Zxid};
+use ringkeeper::ids::{Epoch, SessionId, Xid, Zxid};
 use ringkeeper::wire::record::perms;
 use ringkeeper::wire::request::{Create, CreateMode, Request};
 use ringkeeper::wire::{Acl, ErrorCode, OpCode, Writer};
@@ -82,12 +82,14 @@ pub struct Answer {
     pub err: i32,
     /// When the key that was read was written.
     pub written: Zxid,
+    /// Of a sync: the epoch of whoever answered it.
+    pub epoch: Epoch,
 }
 
 impl Answer {
     /// Of what is not a read.
     pub const fn of(zxid: Zxid, err: i32) -> Self {
-        Self { zxid, err, written: Zxid::ZERO }
+        Self { zxid, err, written: Zxid::ZERO, epoch: Epoch(0) }
     }
 }
 

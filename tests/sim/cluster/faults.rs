@@ -157,8 +157,7 @@ impl Cluster {
         let mean = *self.random.pick(&[100 * MILLI, SECOND, 5 * SECOND]);
         let until = self.now() + self.around(mean);
         self.say(node, || format!("its disk stalls until {until}"));
-        let it = &mut self.nodes[node];
-        it.stalled_until = it.stalled_until.max(until);
+        self.nodes[node].stall_until(until);
     }
 
     /// The process stands still; what comes waits.

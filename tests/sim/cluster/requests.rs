@@ -286,7 +286,10 @@ impl Cluster {
             let Some(attached) = server.clients.get_mut(&number) else { return };
             let Some(first) = attached.pending.front_mut() else { return };
             let answer = match (&first.kind, first.answer) {
-                (PendingKind::Sync, Some(_)) => Answer::of(server.tree.last_zxid(), 0),
+                (PendingKind::Sync, Some(_)) => {
+                    let epoch = server.serving.expect("its clients are served");
+                    Answer { epoch, ..Answer::of(server.tree.last_zxid(), 0) }
+                }
                 (_, Some(answer)) => answer,
                 (PendingKind::Read(look), None) => {
                     let zxid = server.tree.last_zxid();
@@ -295,7 +298,7 @@ impl Cluster {
                         let watched = server.watches.watch_data(u64::from(number), &path_of(*key));
                         watched.expect("a few watches");
                     }
-                    Answer { zxid, err, written }
+                    Answer { written, ..Answer::of(zxid, err) }
                 }
                 (PendingKind::Write | PendingKind::Sync, None) => return,
             };
@@ -359,7 +362,7 @@ impl Cluster {
         }
         client.patience = now + i64::from(client.timeout_ms) * MILLI * 2 / 3;
         if asked.is_sync && is_ok(answer) {
-            Checker::check_sync(session, xid, answer.zxid, asked.floor);
+            Checker::check_sync(session, xid, answer, asked.floor);
         }
         if asked.is_write {
             self.checker.on_acknowledged(session, xid, answer.zxid, asked.floor);

@@ -34,9 +34,10 @@ impl Cluster {
         let (now, wait) = (self.now(), self.plan.timing.sync_ms() * MILLI / 4);
         self.say(follower, || "acks what others do not flush, and will be cut".to_owned());
         for node in others.into_iter().filter(|node| *node != follower) {
-            self.nodes[node].stalled_until = now + 2 * wait + self.around(2 * wait);
+            let until = now + 2 * wait + self.around(2 * wait);
+            self.nodes[node].stall_until(until);
         }
-        self.nodes[leader].stalled_until = now + 2 * wait;
+        self.nodes[leader].stall_until(now + 2 * wait);
         self.cues.cut = Some((follower, now + 3 * wait));
         for side in [side, side.other()] {
             self.queue.plan_in(wait / 2, Event::Lost(id, side));
@@ -45,7 +46,7 @@ impl Cluster {
 
     pub(super) fn on_cut(&mut self, node: usize) {
         if let Some((_, until)) = self.cues.cut.take_if(|(follower, _)| *follower == node) {
-            self.nodes[node].stalled_until = until;
+            self.nodes[node].stall_until(until);
         }
     }
 

@@ -190,7 +190,12 @@ fn a_snapshot_of_a_leader_lost_meanwhile_is_not_waited_for() {
 
 /// A request that failed, as it is logged.
 fn record(zxid: Zxid) -> Vec<u8> {
-    let (session, cxid, time, op) = (SessionId(1), Xid(1), Millis(1), OpCode::Error);
+    record_of(SessionId(1), 1, zxid)
+}
+
+/// The same, of this session and number.
+fn record_of(session: SessionId, xid: i32, zxid: Zxid) -> Vec<u8> {
+    let (cxid, time, op) = (Xid(xid), Millis(1), OpCode::Error);
     let header = TxnHeader { session, cxid, zxid, time, op };
     let mut bytes = Vec::new();
     Record { header, txn: Txn::Error { err: -101 }, digest: None }.encode(&mut bytes);

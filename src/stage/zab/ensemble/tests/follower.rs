@@ -4,15 +4,6 @@ use super::played::{Played, Told, zxid};
 use super::*;
 use crate::limits::UNFLUSHED_MAX;
 
-/// A request of its client that failed, as it is logged.
-fn record_of(session: SessionId, xid: i32, zxid: Zxid) -> Vec<u8> {
-    let (cxid, time, op) = (Xid(xid), Millis(1), OpCode::Error);
-    let header = TxnHeader { session, cxid, zxid, time, op };
-    let mut bytes = Vec::new();
-    Record { header, txn: Txn::Error { err: -101 }, digest: None }.encode(&mut bytes);
-    bytes
-}
-
 #[test]
 fn the_end_of_a_local_session_does_not_overtake_its_sync() {
     let mut played = Played::following();

@@ -7,6 +7,7 @@
 
 mod digest;
 mod ip;
+mod verdicts;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 pub use self::digest::{Digest, DigestAlgorithm};
+pub use self::verdicts::Verdicts;
 use crate::wire::record::perms;
 use crate::wire::{Acl, ErrorCode};
 
@@ -236,19 +238,6 @@ pub fn permits(
         })
         || identities.iter().any(|identity| identity.scheme == "super")
         || acl.iter().any(|entry| entry.perms & needed != 0 && admits(config, entry, identities))
-}
-
-/// [`permits`] as a check.
-///
-/// # Errors
-/// [`ErrorCode::NoAuth`] if it does not.
-pub fn check(
-    config: &AccessConfig,
-    acl: &[Acl<'_>],
-    needed: i32,
-    identities: &[Identity],
-) -> Result<(), ErrorCode> {
-    if permits(config, acl, needed, identities) { Ok(()) } else { Err(ErrorCode::NoAuth) }
 }
 
 fn admits(config: &AccessConfig, entry: &Acl<'_>, identities: &[Identity]) -> bool {

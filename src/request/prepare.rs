@@ -18,7 +18,7 @@ use std::borrow::Cow;
 
 use self::outstanding::{Outstanding, State};
 use self::size::RecordSize;
-use super::access::{self, AccessConfig, Identity};
+use super::access::{self, AccessConfig, Identity, Verdicts};
 use crate::ids::{Millis, SessionId, Xid, Zxid};
 use crate::limits::QUORUM_PACKET_BYTES_MAX_DEFAULT;
 use crate::tree::digest::{Prefix, is_digested};
@@ -150,6 +150,8 @@ pub struct Preparer {
     recent_acl: SharedAcl,
     /// Of this write's record.
     size: RecordSize,
+    /// Of this write's author.
+    verdicts: Verdicts,
 }
 
 /// One write on its way to a txn.
@@ -198,7 +200,8 @@ impl Preparer {
     pub fn new(config: PrepareConfig) -> Self {
         let outstanding = Outstanding::new(config.tree.digest);
         let size = RecordSize::new(config.record_bytes_max);
-        Self { config, outstanding, recent_acl: [Acl::anyone(perms::ALL)].into(), size }
+        let recent_acl = [Acl::anyone(perms::ALL)].into();
+        Self { config, outstanding, recent_acl, size, verdicts: Verdicts::default() }
     }
 
     /// Changes in flight: two or so for each txn. Bounded by the proposals in flight.
@@ -223,6 +226,7 @@ impl Preparer {
     ) -> Prepared {
         let step = Step { tree, author, stamp };
         self.size.begin();
+        self.verdicts.forget();
         let mut error = None;
         let (op, txn) = match self.txn(&step, write, &mut error) {
             Ok(txn) => txn,
@@ -306,8 +310,8 @@ impl Preparer {
         self.outstanding.get(step.tree, path).ok_or(ErrorCode::NoNode)
     }
 
-    fn permit(&self, step: &Step<'_>, node: &State, needed: i32) -> Result<(), ErrorCode> {
-        access::check(&self.config.access, &node.acl, needed, step.author.identities)
+    fn permit(&mut self, step: &Step<'_>, node: &State, needed: i32) -> Result<(), ErrorCode> {
+        self.verdicts.check(&self.config.access, &node.acl, needed, step.author.identities)
     }
 
     fn put(&mut self, step: &Step<'_>, path: &str, was: u32, state: State) {

@@ -4,7 +4,7 @@
 //! nothing is allocated on the way. What watch to set is told, not done: the table is the shard's.
 //! Source: `FinalRequestProcessor`.
 
-use super::access::{self, AccessConfig, Identity};
+use super::access::{self, AccessConfig, Identity, Verdicts};
 use crate::ids::SessionId;
 use crate::limits::MULTI_READ_BYTES_MAX;
 use crate::tree::{Node, Tree};
@@ -49,7 +49,7 @@ pub fn serve<'r>(
     caller: &Caller<'_>,
     out: &mut Vec<u8>,
 ) -> Served<'r> {
-    let view = View { config, tree, caller };
+    let mut view = View { config, tree, caller, verdicts: Verdicts::default() };
     let served = view.serve(request, &mut Writer::new(out));
     served.unwrap_or_else(|code| Served { code, watch: None })
 }
@@ -58,13 +58,14 @@ struct View<'a> {
     config: &'a AccessConfig,
     tree: &'a Tree,
     caller: &'a Caller<'a>,
+    verdicts: Verdicts,
 }
 
 const DONE: Served<'static> = Served { code: ErrorCode::Ok, watch: None };
 
 impl<'a> View<'a> {
     fn serve<'r>(
-        &self,
+        &mut self,
         request: &'r Request<'_>,
         w: &mut Writer<'_>,
     ) -> Result<Served<'r>, ErrorCode> {
@@ -101,18 +102,23 @@ impl<'a> View<'a> {
     }
 
     /// The node, if the caller may read it.
-    fn readable(&self, path: &str) -> Result<&'a Node, ErrorCode> {
+    fn readable(&mut self, path: &str) -> Result<&'a Node, ErrorCode> {
         let node = self.tree.find(path).ok_or(ErrorCode::NoNode)?;
         self.permit(node, perms::READ)?;
         Ok(node)
     }
 
-    fn permit(&self, node: &Node, needed: i32) -> Result<(), ErrorCode> {
-        access::check(self.config, self.tree.acl(node), needed, self.caller.identities)
+    fn permit(&mut self, node: &Node, needed: i32) -> Result<(), ErrorCode> {
+        let acl = self.tree.acl(node);
+        self.verdicts.check(self.config, acl, needed, self.caller.identities)
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "a Read has one of these four opcodes")]
-    fn read<'r>(&self, read: &'r Read<'_>, w: &mut Writer<'_>) -> Result<Served<'r>, ErrorCode> {
+    fn read<'r>(
+        &mut self,
+        read: &'r Read<'_>,
+        w: &mut Writer<'_>,
+    ) -> Result<Served<'r>, ErrorCode> {
         let path = &*read.path;
         let watch = match read.op {
             OpCode::Exists => return self.exists(read, w),
@@ -136,7 +142,11 @@ impl<'a> View<'a> {
     }
 
     /// A node that is missing is waited for; one that may not be read is not.
-    fn exists<'r>(&self, read: &'r Read<'_>, w: &mut Writer<'_>) -> Result<Served<'r>, ErrorCode> {
+    fn exists<'r>(
+        &mut self,
+        read: &'r Read<'_>,
+        w: &mut Writer<'_>,
+    ) -> Result<Served<'r>, ErrorCode> {
         if read.path.contains('\0') {
             return Err(ErrorCode::BadArguments);
         }
@@ -150,7 +160,7 @@ impl<'a> View<'a> {
     }
 
     fn data(
-        &self,
+        &mut self,
         path: &str,
         w: &mut Writer<'_>,
         before: impl FnOnce(&mut Writer<'_>),
@@ -162,7 +172,7 @@ impl<'a> View<'a> {
         Ok(())
     }
 
-    fn acl(&self, path: &str, w: &mut Writer<'_>) -> Result<(), ErrorCode> {
+    fn acl(&mut self, path: &str, w: &mut Writer<'_>) -> Result<(), ErrorCode> {
         let node = self.tree.find(path).ok_or(ErrorCode::NoNode)?;
         self.permit(node, perms::READ | perms::ADMIN)?;
         let acl = self.tree.acl(node);
@@ -173,7 +183,7 @@ impl<'a> View<'a> {
 
     /// Each step stands alone, and sets no watch. A small request can ask for more than there is
     /// memory; then it fails as a whole.
-    fn multi_read(&self, reads: &[Read<'_>], w: &mut Writer<'_>) -> Result<(), ErrorCode> {
+    fn multi_read(&mut self, reads: &[Read<'_>], w: &mut Writer<'_>) -> Result<(), ErrorCode> {
         let start = w.written();
         for read in reads {
             let done = if read.op == OpCode::GetChildren {

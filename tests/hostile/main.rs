@@ -14,6 +14,7 @@ mod counts;
 mod crowds;
 mod farewells;
 mod frames;
+mod lists;
 mod records;
 mod slow;
 #[path = "../support/mod.rs"]
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         frames::CASES,
         records::CASES,
         counts::CASES,
+        lists::CASES,
         crowds::CASES,
         slow::CASES,
         throttles::CASES,

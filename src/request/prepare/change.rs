@@ -53,7 +53,7 @@ impl Preparer {
 
     /// COMPAT: the txn of a check carries the version after the one that was checked.
     pub(super) fn check<'r>(
-        &self,
+        &mut self,
         step: &Step<'_>,
         path: Cow<'r, str>,
         version: i32,

@@ -1,0 +1,70 @@
+//! Long access lists: one request may ask of one as often as it likes, and nobody waits for it.
+
+use std::time::Duration;
+
+use ringkeeper::clock::Clock;
+use ringkeeper::wire::request::{Create, Read, Request};
+use ringkeeper::wire::{Acl, OpCode};
+
+use crate::Context;
+use crate::support::Client;
+use crate::support::cases::Case;
+use crate::support::client::append;
+
+/// As many as a request has room for.
+const ENTRIES: usize = 30_000;
+const STEPS: usize = 45_000;
+
+/// Looked through at each step, the list would take minutes.
+const ONCE: Duration = Duration::from_secs(10);
+
+const READ: i32 = 1;
+const WRITE: i32 = 2;
+
+pub const CASES: &[Case<Context>] = &[
+    ("a multiRead looks through a long list once", many_reads),
+    ("a multi looks through a long list once", many_checks),
+];
+
+/// A node whose list names many others, and this client last.
+fn create_listed(client: &mut Client, path: &str, perms: i32) {
+    let entry = |perms, id: String| Acl { perms, scheme: "ip".into(), id: id.into() };
+    let others = (0..ENTRIES).map(|at| entry(31, format!("10.1.{}.{}", at / 250, at % 250)));
+    let acl = others.chain([entry(perms, "127.0.0.1".into())]).collect();
+    let (op, path) = (OpCode::Create, path.to_owned().into());
+    client.must(&Request::Create(Create { op, path, data: None, acl, flags: 0, ttl: -1 }));
+}
+
+/// Others read and write meanwhile.
+fn others_are_served_beside(context: &Context, client: &mut Client, request: &Request<'_>) {
+    let mut other = Client::connect(context.server.address).unwrap();
+    let clock = Clock::start();
+    let mut out = Vec::new();
+    append(&mut out, client.next_xid(), request);
+    client.connection.send(&out).unwrap();
+    other.create("/lists-other", b"", 1);
+    other.must(&Request::GetAllChildrenNumber { path: "/lists-other".into() });
+    let reply = client.reply().unwrap().expect("an answer");
+    let took = clock.elapsed();
+    assert_eq!(reply.header.err, 0);
+    assert!(took < ONCE, "{took:?}");
+    other.must(&Request::CloseSession);
+}
+
+/// All of them refused: a small reply to much work.
+fn many_reads(context: &mut Context) {
+    let mut client = Client::connect(context.server.address).unwrap();
+    create_listed(&mut client, "/r", WRITE);
+    let read = || Read { op: OpCode::GetData, path: "/r".into(), watch: false };
+    let reads = (0..STEPS).map(|_| read()).collect();
+    others_are_served_beside(context, &mut client, &Request::MultiRead(reads));
+}
+
+/// All of them granted: the first that fails would be the last that is looked at.
+fn many_checks(context: &mut Context) {
+    let mut client = Client::connect(context.server.address).unwrap();
+    create_listed(&mut client, "/c", READ);
+    let check = || Request::Check { path: "/c".into(), version: -1 };
+    let checks = (0..STEPS).map(|_| check()).collect();
+    others_are_served_beside(context, &mut client, &Request::Multi(checks));
+}

@@ -19,8 +19,8 @@ pub(super) enum Phase {
     Fresh,
     /// Waits for the answer to a four-letter word.
     Word,
-    /// Its connect request is with the zab thread.
-    Connecting,
+    /// Its connect request is with the zab thread; it is let wait as long as its session would.
+    Connecting { until: Millis },
     /// It has a session.
     Open,
     /// Nothing it sends is looked at any more.

@@ -84,7 +84,7 @@ impl Shard {
         range: Range<usize>,
     ) {
         match self.clients.get_mut(&id) {
-            Some(client) if client.phase == Phase::Connecting => {
+            Some(client) if matches!(client.phase, Phase::Connecting { .. }) => {
                 client.phase = Phase::Open;
                 client.session = Some(cell);
                 client.tally.told();
@@ -106,7 +106,7 @@ impl Shard {
 
     /// The role has ended. Sessions stay; their clients find them again on another server.
     fn cut_all(&mut self) {
-        let has_session = |phase| matches!(phase, Phase::Connecting | Phase::Open);
+        let has_session = |phase| matches!(phase, Phase::Connecting { .. } | Phase::Open);
         let of = |(id, client): (&ConnectionId, &Client)| has_session(client.phase).then_some(*id);
         let ids: Vec<_> = self.clients.iter().filter_map(of).collect();
         for id in ids {

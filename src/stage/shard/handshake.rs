@@ -3,7 +3,7 @@
 use super::client::Phase;
 use super::serve::Step;
 use super::{Close, ConnectionId, Shard};
-use crate::ids::SessionId;
+use crate::ids::{Millis, SessionId};
 use crate::metrics::Counter;
 use crate::request::session;
 use crate::stage::control::WordAsk;
@@ -116,7 +116,8 @@ impl Shard {
         }
         self.recorder.packets_received(1);
         if let Some(client) = self.clients.get_mut(&id) {
-            client.phase = Phase::Connecting;
+            let until = Millis(self.now.0 + i64::from(ask.timeout_ms));
+            client.phase = Phase::Connecting { until };
             client.tally.received += 1;
             client.tally.timeout_ms = ask.timeout_ms;
         }

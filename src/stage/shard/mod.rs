@@ -275,16 +275,22 @@ impl Shard {
         }
     }
 
-    /// Closes connections that have had no session for too long.
+    /// Closes connections that have had no session for too long. COMPAT: one that has asked for it
+    /// has the timeout that it was granted (`ZooKeeperServer.processConnectRequest`).
     fn sweep(&mut self) {
+        let later = Millis(self.now.0 + self.parts.shared.settings.sessionless_ms.max(1));
         while let Some((grace, id)) = self.fresh.front().copied() {
-            let is_settled = self.clients.get(&id).is_none_or(|client| client.session.is_some());
-            if !is_settled && grace > self.now {
+            let client = self.clients.get(&id).filter(|client| client.session.is_none());
+            if client.is_some() && grace > self.now {
                 break;
             }
             self.fresh.pop_front();
-            if !is_settled {
-                self.close_fresh(id);
+            match client.map(|client| client.phase) {
+                Some(Phase::Connecting { until }) if until > self.now => {
+                    self.fresh.push_back((later, id));
+                }
+                Some(_) => self.close_fresh(id),
+                None => {}
             }
         }
     }

@@ -194,6 +194,26 @@ fn a_handshake_that_waits_for_room_takes_one_token_and_counts_once() {
     assert_eq!(readings.counter(Counter::ConnectionRequestCount), 1);
 }
 
+/// The zab thread may wait for a quorum. Whoever is cut off asks for one more session.
+#[test]
+fn a_handshake_waits_for_its_answer_as_long_as_its_session_would_live() {
+    const SESSIONLESS_MS: i64 = 100;
+    let settings = Settings { sessionless_ms: SESSIONLESS_MS, ..Settings::plain() };
+    let mut stage = Stage::new(settings, 16);
+    let _client = stage.connect();
+    stage.turn_until(|stage| stage.asks.pop().is_some());
+    let phase = |stage: &Stage| stage.shard.clients.values().next().map(|client| client.phase);
+    let Some(Phase::Connecting { until }) = phase(&stage) else { panic!("it has asked") };
+    let mut is_waiting_at = |now| {
+        stage.shard.now = now;
+        stage.shard.sweep();
+        phase(&stage) != Some(Phase::Closing)
+    };
+    assert!(is_waiting_at(Millis(until.0 - SESSIONLESS_MS)), "longer than without a request");
+    assert!(is_waiting_at(Millis(until.0 - 1)));
+    assert!(!is_waiting_at(Millis(until.0 + SESSIONLESS_MS)));
+}
+
 #[test]
 fn a_turn_that_takes_long_ends_after_one_costly_request_or_a_few_cheap_ones() {
     let mut stage = Stage::new(Settings::plain(), 16);

@@ -37,7 +37,7 @@ pub(in crate::stage::zab) struct Forwarding {
     /// Sessions that come from elsewhere. Of several connections that claim one the last has it.
     moving: HashMap<SessionId, Vec<ConnectAsk>>,
     /// When the leader was last told who was heard of.
-    touched: Millis,
+    pub(super) touched: Millis,
     /// The last identities sent, and as they were sent: the next are most likely the same.
     introduced: Option<(Arc<[Identity]>, Identities)>,
 }
@@ -245,6 +245,21 @@ impl ZabStage {
             self.on_synced();
         } else {
             tracing::warn!(?packet, "nothing that a leader says to sessions");
+        }
+    }
+
+    /// When the leader is told unasked who was heard of. While this server's disk is far behind,
+    /// the leader's pings stay unread; no session whose client is heard must end for that.
+    pub(in crate::stage::zab) fn touches_due(&self) -> Option<Millis> {
+        let Role::Forwarding(forwarding) = &self.role else { return None };
+        let ping_ms = (i64::from(self.parts.shared.settings.tick_time_ms) / 2).max(1);
+        (!self.zab.is_reading()).then_some(Millis(forwarding.touched.0 + ping_ms))
+    }
+
+    pub(in crate::stage::zab) fn tell_touches_unasked(&mut self) {
+        if self.touches_due().is_some_and(|due| due <= self.now) {
+            let last = self.parts.shared.tree.read().last_zxid();
+            self.tell_touches(last);
         }
     }
 

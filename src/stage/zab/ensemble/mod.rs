@@ -253,6 +253,7 @@ impl ZabStage {
         if self.zab.deadline().is_some_and(|due| due <= self.now) {
             self.step(Input::Time);
         }
+        self.tell_touches_unasked();
         self.notice_state();
         self.consider_read_only();
     }
@@ -270,8 +271,9 @@ impl ZabStage {
 
     pub(in crate::stage::zab) fn member_due(&self) -> Millis {
         let Some(member) = &self.member else { return NEVER };
-        let due = [self.zab.deadline(), member.peers.deadline(), self.read_only_due()];
-        due.into_iter().flatten().min().unwrap_or(NEVER)
+        let core = [self.zab.deadline(), self.touches_due()];
+        let due = core.into_iter().chain([member.peers.deadline(), self.read_only_due()]);
+        due.flatten().min().unwrap_or(NEVER)
     }
 
     fn hear_peers(&mut self) {

@@ -3,6 +3,7 @@
 use super::played::{Played, Told, zxid};
 use super::*;
 use crate::limits::UNFLUSHED_MAX;
+use crate::stage::zab::role::Role;
 
 #[test]
 fn the_end_of_a_local_session_does_not_overtake_its_sync() {
@@ -38,21 +39,51 @@ fn the_end_of_a_local_session_that_waits_for_nothing_is_answered_at_once() {
     assert_eq!(played.told(), [Told::Closed(1)]);
 }
 
-/// Nothing else would wake it: all that the log was given is flushed.
-#[test]
-fn it_goes_on_at_once_when_a_flush_lets_it_read_again() {
-    let mut played = Played::following();
+/// It is sent one proposal more than its disk has room for; how many it has room for.
+fn fall_behind(played: &mut Played) -> u32 {
     let behind = u32::try_from(UNFLUSHED_MAX).expect("a small number");
     for counter in 1..=behind + 1 {
         let (zxid, record) = (zxid(counter), record(zxid(counter)).into());
         played.hear(UP.0, Packet::Proposal { zxid, record });
     }
+    behind
+}
+
+/// Nothing else would wake it: all that the log was given is flushed.
+#[test]
+fn it_goes_on_at_once_when_a_flush_lets_it_read_again() {
+    let mut played = Played::following();
+    let behind = fall_behind(&mut played);
     let on_links = |played: &Played| played.stage.member.as_ref().map(|one| one.on_links.len());
     assert_eq!(on_links(&played), Some(1), "one is too many for a disk that lags");
     assert!(!played.turn(Zxid::ZERO), "nothing can be done");
     assert!(played.turn(zxid(behind)), "and now it can");
     assert!(!played.turn(zxid(behind)));
     assert_eq!(on_links(&played), Some(0));
+}
+
+/// The leader's pings stay unread behind proposals that its disk has no room for.
+#[test]
+fn a_leader_is_told_who_was_heard_of_while_its_pings_are_not_read() {
+    let mut played = Played::following();
+    let told = |played: &Played| match &played.stage.role {
+        Role::Forwarding(forwarding) => forwarding.touched,
+        Role::Resting | Role::Ordering | Role::ReadOnly => panic!("it follows"),
+    };
+    let tick_ms = i64::from(settings().tick_time_ms);
+    let start = told(&played);
+    let turn_at = |played: &mut Played, after_ms: i64| {
+        played.stage.now = Millis(start.0 + after_ms);
+        played.stage.attend(&mut Vec::new());
+        told(played).0 - start.0
+    };
+    assert_eq!(turn_at(&mut played, tick_ms), 0, "its leader asks when it wants to know");
+    fall_behind(&mut played);
+    assert_eq!(turn_at(&mut played, tick_ms / 2 - 1), 0);
+    assert_eq!(played.stage.touches_due(), Some(Millis(start.0 + tick_ms / 2)));
+    for halves in 1..=3 {
+        assert_eq!(turn_at(&mut played, halves * tick_ms / 2), halves * tick_ms / 2);
+    }
 }
 
 /// What a log thread does from the first ring on. True once it is told to stop, false if nobody

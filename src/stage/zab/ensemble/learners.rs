@@ -92,6 +92,9 @@ impl ZabStage {
     pub(in crate::stage::zab) fn on_passed(&mut self, link: LinkId, packet: Packet) {
         match &self.role {
             Role::Ordering => {
+                if let Packet::Revalidate(touch) = packet {
+                    self.on_touches(&[touch]); // its turn may come late: it has come back in time
+                }
                 if let Packet::Ping { touches, .. } = packet {
                     self.on_touches(&touches.unwrap_or_default());
                 } else if !self.learner_asks.push(LearnerAsk { link, packet }) {

@@ -4,6 +4,7 @@ use super::played::{Played, Told, zxid};
 use super::*;
 use crate::metrics::Counter;
 use crate::stage::service::Service;
+use crate::wire::quorum::Touch;
 
 /// A quorum without its own disk may have shown others what was proposed before the sync.
 #[test]
@@ -92,4 +93,22 @@ fn a_snapshot_for_a_learner_lost_meanwhile_is_not_begun() {
     catch_up(&mut played.stage);
     assert_eq!(snapshots_sent(&played), (0, 0));
     assert!(played.stage.outputs.is_empty());
+}
+
+/// Its request to go on waits behind others, while disks of a quorum stall.
+#[test]
+fn a_session_that_came_back_to_a_learner_in_time_does_not_expire_before_its_turn() {
+    let mut played = Played::leading();
+    let (session, other, timeout_ms) = (SessionId(8), SessionId(9), 4000);
+    let now = played.stage.now;
+    for id in [session, other] {
+        played.stage.sessions.tracker.add(id, timeout_ms, now);
+    }
+    let due = played.stage.sessions.next_due();
+    played.stage.now = Millis(due.0 - 1);
+    played.hear(1, Packet::Revalidate(Touch { session, timeout_ms }));
+    played.stage.now = due;
+    played.stage.expire_sessions();
+    let is_alive = |id| played.stage.sessions.tracker.is_alive(id);
+    assert_eq!((is_alive(session), is_alive(other)), (true, false));
 }

@@ -1,12 +1,18 @@
 //! After a fault: all nodes tell the same tree.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
+use crate::cluster::node::LOOK_EVERY;
 use crate::cluster::{Cluster, Node, SERVE_PATIENCE};
 use crate::load::walk::{Tree, Znode, walk};
+use crate::support::wait_for_every;
 
 /// Differences told of one pair of nodes.
 const TOLD_MAX: usize = 8;
+
+/// The nodes do not apply the last txn at the same time.
+const COUNTS_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A busy machine may bring another election while a tree is read.
 const WALKS_MAX: usize = 3;
@@ -81,11 +87,15 @@ fn canon(path: &str, node: &Znode) -> Znode {
     node
 }
 
-/// All nodes count the same sessions, znodes and ephemerals.
+/// All nodes come to count the same sessions, znodes and ephemerals.
 pub fn same_counts(cluster: &Cluster) -> Result<(), String> {
     for name in ["zk_znode_count", "zk_ephemerals_count", "zk_global_sessions"] {
-        let counts: Vec<_> = cluster.nodes.iter().map(|node| node.metric(name)).collect();
-        if counts.iter().any(|count| count.is_none() || *count != counts[0]) {
+        let mut counts = Vec::new();
+        let same = wait_for_every(LOOK_EVERY, COUNTS_PATIENCE, || {
+            counts = cluster.nodes.iter().map(|node| node.metric(name)).collect();
+            counts.iter().all(|count| count.is_some() && *count == counts[0])
+        });
+        if !same {
             return Err(format!("{name} differs: {counts:?}"));
         }
     }

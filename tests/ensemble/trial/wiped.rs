@@ -10,12 +10,17 @@ use std::time::Duration;
 
 use ringkeeper::clock::Clock;
 
+use crate::cluster::node::LOOK_EVERY;
 use crate::cluster::{Cluster, Network, Role};
 use crate::measure::{BENCH, PATIENT, fill};
 use crate::options::Options;
 use crate::round::{compare, digest};
+use crate::support::wait_for_every;
 
 const JOIN_PATIENCE: Duration = Duration::from_mins(3);
+
+/// Those that the load makes before it writes to them.
+const LOAD_ZNODES: i64 = 10_000;
 
 /// Longer than that, so that it does not end by itself.
 const LOAD_FOR: &str = "600s";
@@ -32,8 +37,8 @@ pub fn wiped(options: &Options, dir: &Path) -> Result<String, String> {
     cluster.kill(victim)?;
     let data = cluster.nodes[victim].server.data.join("version-2");
     fs::remove_dir_all(&data).map_err(|err| format!("{}: {err}", data.display()))?;
-    let load = Writing::start(&cluster)?;
     let leader = cluster.wait_leader(&[victim])?;
+    let load = Writing::start(&cluster, leader)?;
     let (before, clock) = (zxid(&cluster, leader)?, Clock::start());
     cluster.spawn(victim)?;
     cluster.nodes[victim].wait_serving(JOIN_PATIENCE)?;
@@ -56,14 +61,24 @@ fn zxid(cluster: &Cluster, at: usize) -> Result<i64, String> {
 struct Writing(Child);
 
 impl Writing {
-    fn start(cluster: &Cluster) -> Result<Self, String> {
-        let leader = cluster.wait_leader(&[])?;
-        let server = cluster.nodes[leader].place.client.to_string();
+    /// Returns when it has made its znodes: killed amid that, it would leave creates under way.
+    fn start(cluster: &Cluster, leader: usize) -> Result<Self, String> {
+        let leader = &cluster.nodes[leader];
+        let count = || leader.metric("zk_znode_count");
+        let all = count().ok_or("the leader does not count its znodes")? + LOAD_ZNODES;
         let mut command = Command::new(BENCH);
+        let server = leader.place.client.to_string();
         command.args(["run", "--servers", &server, "--workload", "set", "--quiet"]);
-        command.args(["--sessions", "8", "--in-flight", "64", "--duration", LOAD_FOR]);
+        command.args(["--znodes", &LOAD_ZNODES.to_string(), "--duration", LOAD_FOR]);
+        command.args(["--sessions", "8", "--in-flight", "64", "--timeout", "60s"]);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        Ok(Self(child.map_err(|err| format!("{BENCH}: {err}"))?))
+        let load = Self(child.map_err(|err| format!("{BENCH}: {err}"))?);
+        let made = || count().is_some_and(|count| count >= all);
+        if wait_for_every(LOOK_EVERY, JOIN_PATIENCE, made) {
+            Ok(load)
+        } else {
+            Err(format!("the load has not made its znodes after {JOIN_PATIENCE:?}"))
+        }
     }
 
     /// It must have been at work until now.

@@ -183,7 +183,7 @@ fn pieces(context: &mut Context) {
     let server = context.another(|spec| settings.iter().fold(spec, |spec, line| spec.config(line)));
     let open = || {
         let mut connection = Connection::open(server.address).unwrap();
-        assert!(connection.handshake(&new_session(1000)).unwrap().is_some());
+        assert!(connection.handshake(&new_session(3000)).unwrap().is_some());
         connection
     };
     let mut ping = Vec::new();

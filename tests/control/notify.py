@@ -122,17 +122,17 @@ def stop_thread(task):
 
 def watchdog(manager):
     assert manager.wait_for("READY=1")
-    count, pause = manager.beats(4)
-    assert count >= 4 and pause <= 1.0, f"{count} beats, at most {pause:.2f} s apart, half the time-out is 1 s"
+    count, pause = manager.beats(9)
+    assert count >= 3 and pause <= 4.0, f"{count} beats, at most {pause:.2f} s apart, half the time-out is 4 s"
     task = manager.thread("zab")
     stop_thread(task)
     try:
-        manager.beats(1.1)  # a beat that was answered already may still come
-        count, _ = manager.beats(3)
+        manager.beats(4.1)  # a beat that was answered already may still come
+        count, _ = manager.beats(6)
         assert count == 0, f"{count} beats though the zab thread stands"
     finally:
         libc.ptrace(PTRACE_DETACH, task, None, None)
-    assert manager.wait_for("WATCHDOG=1", 5), "the thread turns again, but is not vouched for"
+    assert manager.wait_for("WATCHDOG=1"), "the thread turns again, but is not vouched for"
 
 
 def no_watchdog(manager):
@@ -162,7 +162,7 @@ CASES = [
     ("READY=1 once it serves", ready_when_serving, {}),
     ("READY=1 over an abstract socket", ready_when_serving, {"abstract": True}),
     ("STOPPING=1 as it stops", stopping, {}),
-    ("WATCHDOG=1 while the zab thread turns", watchdog, {"micros": 2_000_000}),
+    ("WATCHDOG=1 while the zab thread turns", watchdog, {"micros": 8_000_000}),
     ("no WATCHDOG=1 for another process's watchdog", no_watchdog, {"micros": 400_000, "pid": "1"}),
     ("a wrong configuration: code 2, never ready", never_ready(2), {"config": "tickTime=soon"}),
     ("an unusable data directory: code 3, never ready", never_ready(3), {"config": "datadir.autocreate=false"}),

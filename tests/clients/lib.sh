@@ -18,18 +18,24 @@ server_command() {
 }
 
 # A port that nobody has, and below those that the kernel gives to whoever asks for any: no client can have it when a
-# server comes back to it.
+# server comes back to it. None twice: nobody may listen yet on one that was given. It runs in $(...), so a file knows.
 free_port() {
-  python3 - <<'PY'
-import random, socket
-while True:
-    port = random.randrange(10000, 32000)
-    try:
-        socket.socket().bind(("127.0.0.1", port))
-    except OSError:
-        continue
-    print(port)
-    break
+  python3 - "$work/ports" <<'PY'
+import random, socket, sys
+with open(sys.argv[1], "a+") as file:
+    file.seek(0)
+    given = file.read().split()
+    while True:
+        port = random.randrange(10000, 32000)
+        if str(port) in given:
+            continue
+        try:
+            socket.socket().bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        print(port, file=file)
+        print(port)
+        break
 PY
 }
 

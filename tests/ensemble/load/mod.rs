@@ -5,7 +5,7 @@ pub mod prober;
 pub mod walk;
 pub mod writer;
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,12 +18,14 @@ use writer::{Outcome, Shared, Writer};
 use crate::cluster::{Cluster, Program};
 use crate::support::client::create;
 use crate::support::sequence::Sequence;
-use crate::support::{Client, Random, wait_for};
+use crate::support::{Client, Random, wait_for, wait_for_every};
 
 /// Writes go on within this once a quorum is there.
 const PROGRESS_PATIENCE: Duration = Duration::from_secs(90);
 
-const CLOSE_TRIES: usize = 30;
+/// Between two attempts of what an election interrupts.
+const RETRY_EVERY: Duration = Duration::from_millis(20);
+const NODE_EXISTS: i32 = -110;
 
 /// Sessions that write, each on a thread.
 pub struct Load {
@@ -40,12 +42,12 @@ impl Load {
         random: &mut Random,
     ) -> Result<Self, String> {
         let servers = cluster.addresses();
-        let mut keeper = Client::connect(servers[0]).map_err(|err| err.to_string())?;
-        must(&mut keeper, &create(root, b"", 0))?;
+        let roots: Vec<_> = (0..sessions).map(|number| format!("{root}/{number}")).collect();
+        let paths = std::iter::once(root).chain(roots.iter().map(String::as_str));
+        let creates: Vec<_> = paths.map(|path| create(path, b"", 0)).collect();
+        close(settled(servers[0], &creates)?, &servers)?;
         let mut writers = Vec::new();
-        for number in 0..sessions {
-            let root = format!("{root}/{number}");
-            must(&mut keeper, &create(&root, b"", 0))?;
+        for (number, root) in roots.into_iter().enumerate() {
             let mut sequence = Sequence::new(root, random.next());
             if cluster.has(Program::Java38) {
                 sequence = sequence.with_plain_creates();
@@ -53,13 +55,11 @@ impl Load {
             let shared = Arc::new(Shared::default());
             let at = number % servers.len();
             // the server may not have seen the root yet
-            let mut ahead = Client::connect(servers[at]).map_err(|err| err.to_string())?;
-            must(&mut ahead, &Request::Sync { path: Some("/".into()) })?;
-            close(ahead, &servers)?;
+            let sync = Request::Sync { path: Some("/".into()) };
+            close(settled(servers[at], &[sync])?, &servers)?;
             let writer = Writer::open(servers.clone(), at, sequence, shared.clone(), rate)?;
             writers.push((shared, std::thread::spawn(move || writer.run())));
         }
-        close(keeper, &servers)?;
         Ok(Self { writers })
     }
 
@@ -107,20 +107,49 @@ impl Load {
     }
 }
 
+/// A new session whose requests have succeeded. Its connection may go with an election: then they
+/// are all made in another session.
+fn settled(server: SocketAddr, requests: &[Request<'_>]) -> Result<Client, String> {
+    unbroken(|again| {
+        let mut client = Client::connect(server)?;
+        for request in requests {
+            let err = client.call(request)?.header.err;
+            // made by the session before, whose reply was lost
+            if err != 0 && !(again && err == NODE_EXISTS) {
+                return Err(io::Error::other(format!("{request:?}: {err}")));
+            }
+        }
+        Ok(client)
+    })
+    .map_err(|err| format!("a session on {server}: {err}"))
+}
+
+/// Does it anew, and tells it so, until no connection breaks; other errors are final.
+pub fn unbroken<T>(mut done: impl FnMut(bool) -> io::Result<T>) -> io::Result<T> {
+    let (mut outcome, mut again) = (Err(ErrorKind::NotConnected.into()), false);
+    wait_for_every(RETRY_EVERY, PROGRESS_PATIENCE, || {
+        outcome = done(again);
+        again = true;
+        outcome.as_ref().map_or_else(|err| err.kind() == ErrorKind::Other, |_| true)
+    });
+    outcome
+}
+
 /// Ends a session. Its connection may have gone with an election: then another server is asked.
 pub fn close(mut client: Client, servers: &[SocketAddr]) -> Result<(), String> {
-    for server in servers.iter().cycle().take(CLOSE_TRIES) {
+    let mut in_turn = servers.iter().cycle();
+    let is_closed = wait_for_every(RETRY_EVERY, PROGRESS_PATIENCE, || {
         if client.call(&Request::CloseSession).is_ok() {
-            return Ok(());
+            return true;
         }
-        match client.reattach(*server) {
+        match client.reattach(*in_turn.next().expect("a cluster has servers")) {
             Ok(again) => client = again,
             // it was closed after all
-            Err(err) if err.kind() == ErrorKind::PermissionDenied => return Ok(()),
-            Err(_) => {}
+            Err(err) => return err.kind() == ErrorKind::PermissionDenied,
         }
-    }
-    Err(format!("session {} cannot be closed", client.session))
+        false
+    });
+    if is_closed { Ok(()) } else { Err(format!("session {} cannot be closed", client.session)) }
 }
 
 /// A request that must succeed.

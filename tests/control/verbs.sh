@@ -48,6 +48,9 @@ said() {
   echo "$1: exit code ${PIPESTATUS[0]}"
 }
 
+# is_closed: nobody listens on the port.
+is_closed() { ! (: <>"/dev/tcp/127.0.0.1/$port"); }
+
 # One life of a server, as an operator sees it.
 transcript() {
   config "$1"
@@ -55,7 +58,9 @@ transcript() {
   said start "$cfg"; until_true 30 serves || echo "does not serve"
   said start "$cfg"; said status "$cfg"
   said restart "$cfg"; until_true 30 serves || echo "does not serve"
-  said status "$cfg"; said stop "$cfg"; said stop "$cfg"; said status "$cfg"
+  said status "$cfg"; said stop "$cfg"; said stop "$cfg"
+  until_true 30 is_closed || echo "does not stop" # zkServer.sh does not wait for the end
+  said status "$cfg"
   sed -i '/^clientPort/d' "$cfg"; echo 1 >"$work/$1/myid"
   said status "$cfg"
   echo "secureClientPort=$port" >>"$cfg"

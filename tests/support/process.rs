@@ -11,7 +11,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ringkeeper::clock::Clock;
+use rustix::fs::statvfs;
 use rustix::process::{Pid, Signal, kill_process};
+
+/// More than any test writes to its scratch folder.
+const SCRATCH_BYTES_MIN: u64 = 4 << 30;
 
 /// How long a server may take to start or to stop.
 const LIFE_PATIENCE: Duration = Duration::from_mins(1);
@@ -301,10 +305,13 @@ impl Drop for Server {
     }
 }
 
-/// A scratch folder: in memory where the machine has that, unless `on_disk`.
+/// A scratch folder: in memory where the machine has enough of that, unless `on_disk`.
 pub fn scratch(name: &str, on_disk: bool) -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
-    let base = if memory.is_dir() && !on_disk { memory.to_owned() } else { std::env::temp_dir() };
+    // A container has 64 MB of it as a rule.
+    let is_large =
+        || statvfs(memory).is_ok_and(|it| it.f_bavail * it.f_frsize >= SCRATCH_BYTES_MIN);
+    let base = if !on_disk && is_large() { memory.to_owned() } else { std::env::temp_dir() };
     tempfile::Builder::new()
         .prefix(&format!("ringkeeper-{name}-"))
         .tempdir_in(base)

@@ -246,12 +246,18 @@ fn all_addresses_or_ipv6_if_so_configured() {
     let port = members[&ServerId(1)][0].election_port;
     let on_all = super::Config { listen_on_all: true, ..config(1, &members) };
     let mut everywhere = Node::listening(on_all);
-    for address in [format!("127.0.0.2:{port}"), format!("[::1]:{port}")] {
+    let has_ipv6 = TcpListener::bind("[::1]:0").is_ok();
+    let addresses = [format!("127.0.0.2:{port}"), format!("[::1]:{port}")];
+    for address in addresses.iter().take(1 + usize::from(has_ipv6)) {
         let mut stranger = connect(address.parse().unwrap());
         everywhere.turn();
         assert!(!is_closed(&mut stranger));
     }
     drop(everywhere);
+    if !has_ipv6 {
+        println!("left out: IPv6, which this machine does not have");
+        return;
+    }
     let mut members = ensemble(2);
     for addresses in members.values_mut() {
         "::1".clone_into(&mut addresses[0].host);

@@ -260,8 +260,13 @@ mod tests {
     fn only_unfinished_files_are_deleted() {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("version-2");
-        let kept = ["currentEpoch.tmp", "log.1", "notes", "snapshot.0"];
-        let unfinished = ["snapshot.6.tmp", "unfinished.log.0", "unfinished.snapshot.5.gz"];
+        let kept = ["currentEpoch.tmp", "installing.snapshot.8", "log.1", "notes", "snapshot.0"];
+        let unfinished = [
+            "snapshot.6.tmp",
+            "unfinished.installing.snapshot.7",
+            "unfinished.log.0",
+            "unfinished.snapshot.5.gz",
+        ];
         for name in kept.iter().chain(&unfinished) {
             touch(&dir.join(name));
         }

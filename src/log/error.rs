@@ -107,6 +107,15 @@ pub enum Error {
         /// What is wrong.
         damage: Damage,
     },
+    /// A snapshot that is to take the place of all there is, is not what was once written.
+    Installing {
+        /// Of the snapshot.
+        file: PathBuf,
+        /// Where, in uncompressed bytes.
+        offset: u64,
+        /// What is wrong.
+        damage: Damage,
+    },
     /// Somebody wished it to stop before it was done.
     Stopped,
     /// A log of that name is there already, and would be overwritten.
@@ -200,6 +209,7 @@ impl Error {
             | Self::Corrupt { .. }
             | Self::Gap { .. }
             | Self::Snapshot { .. }
+            | Self::Installing { .. }
             | Self::CannotTruncate { .. }
             | Self::EpochFile { .. }
             | Self::CurrentEpochBehind { .. }
@@ -311,6 +321,15 @@ impl fmt::Display for Error {
                 f,
                 "snapshot {} is not valid at byte {offset}: {damage}; an older one may be used \
                  instead if the logs since then are complete",
+                file.display()
+            ),
+            Self::Installing { file, offset, damage } => write!(
+                f,
+                "{} is not valid at byte {offset}: {damage}. It is a leader's snapshot that was \
+                 about to take the place of all logs and snapshots, and was whole when it got this \
+                 name: check the disk. What it was to replace may be incomplete, so the server does \
+                 not start; nothing was deleted. Move version-2 aside and start: the leader sends \
+                 everything",
                 file.display()
             ),
             Self::Stopped => f.write_str("asked to stop"),

@@ -110,9 +110,11 @@ pub fn write(
     tree: &RwLock<Tree>,
     options: &SnapshotOptions,
 ) -> Result<Option<SnapshotFile>, Error> {
-    let written = write_unfinished(image, tree, options, give_way)?;
-    let Some((file, trailers)) = written else { return Ok(None) };
-    file.finish(&trailers).map(Some)
+    let mut file = create(image, options)?;
+    if !append(&mut file, image, tree, give_way)? {
+        return Ok(None);
+    }
+    file.finish(&trailers(image, options)).map(Some)
 }
 
 /// The same, with no log to give way to, and given up soon after `stop` was raised.
@@ -129,9 +131,11 @@ pub fn write_first(
         stop.check()?;
         file.settle()
     };
-    let written = write_unfinished(image, tree, options, settle)?;
-    let Some((file, trailers)) = written else { return Ok(None) };
-    file.finish(&trailers).map(Some)
+    let mut file = create(image, options)?;
+    if !append(&mut file, image, tree, settle)? {
+        return Ok(None);
+    }
+    file.finish(&trailers(image, options)).map(Some)
 }
 
 /// The same, for a snapshot that is to take the place of everything else; false if it is gone.
@@ -144,18 +148,25 @@ pub fn write_to_install(
     tree: &RwLock<Tree>,
     options: &SnapshotOptions,
 ) -> Result<bool, Error> {
-    let written = write_unfinished(image, tree, options, SnapshotWriter::settle)?;
-    let Some((file, trailers)) = written else { return Ok(false) };
-    file.finish_to_install(&trailers).map(|()| true)
+    let SnapshotOptions { snap_dir, compression, .. } = options;
+    let mut file = SnapshotWriter::create_to_install(snap_dir, image.zxid, *compression)?;
+    if !append(&mut file, image, tree, SnapshotWriter::settle)? {
+        return Ok(false);
+    }
+    file.finish(&trailers(image, options)).map(|_| true)
 }
 
-fn write_unfinished(
+fn create(image: &Image, options: &SnapshotOptions) -> Result<SnapshotWriter, Error> {
+    SnapshotWriter::create(&options.snap_dir, image.zxid, options.compression)
+}
+
+/// Whether all of the image is in the file; else the tree it was of is there no more.
+fn append(
+    file: &mut SnapshotWriter,
     image: &Image,
     tree: &RwLock<Tree>,
-    options: &SnapshotOptions,
     settle: impl Fn(&mut SnapshotWriter) -> Result<(), Error>,
-) -> Result<Option<(SnapshotWriter, Trailers)>, Error> {
-    let mut file = SnapshotWriter::create(&options.snap_dir, image.zxid, options.compression)?;
+) -> Result<bool, Error> {
     let mut chunk = Vec::with_capacity(2 * SNAPSHOT_CHUNK_BYTES);
     image.encode_tables(&mut chunk);
     let mut walker = image.walker();
@@ -170,21 +181,18 @@ fn write_unfinished(
         chunk.clear();
         if file.bytes() - settled >= SNAPSHOT_STRETCH_BYTES {
             settled = file.bytes();
-            settle(&mut file)?;
+            settle(file)?;
         }
     }
-    if progress == Progress::Gone {
-        return Ok(None);
-    }
+    Ok(progress == Progress::Done)
+}
+
+fn trailers(image: &Image, options: &SnapshotOptions) -> Trailers {
     let zxid = image.zxid;
     // COMPAT: zxid 0 says that there is no digest (`DataTree.serializeZxidDigest`).
     let of = |digest| if zxid == Zxid::ZERO { 0 } else { digest };
     let covered = if image.is_fuzzy { snapshot::UNKNOWN } else { zxid };
     let trailer =
         |digest| DigestTrailer { zxid: covered, version: DIGEST_VERSION, digest: of(digest) };
-    let trailers = Trailers {
-        digest: image.digest.map(trailer),
-        last_zxid: options.zxid_trailer.then_some(zxid),
-    };
-    Ok(Some((file, trailers)))
+    Trailers { digest: image.digest.map(trailer), last_zxid: options.zxid_trailer.then_some(zxid) }
 }

@@ -138,7 +138,16 @@ impl SnapshotReader {
 /// # Errors
 /// [`Error::Snapshot`] if it is not valid, [`Error::Io`] if it cannot be read.
 pub fn verify(file: &SnapshotFile) -> Result<Trailers, Error> {
+    verify_unless(file, &StopFlag::default())
+}
+
+/// The same, and given up soon after `stop` was raised.
+///
+/// # Errors
+/// Those, and [`Error::Stopped`].
+pub(super) fn verify_unless(file: &SnapshotFile, stop: &StopFlag) -> Result<Trailers, Error> {
     let mut reader = SnapshotReader::open(file)?;
+    reader.heed(stop);
     // Where the tree ends is not known here. All but the longest possible tail is summed up, then
     // each place is tried where a tail may begin; a wrong one has no fitting seal.
     reader.hash();

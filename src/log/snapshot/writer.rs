@@ -25,6 +25,8 @@ pub struct SnapshotWriter {
     snap_dir: PathBuf,
     unfinished: PathBuf,
     file: SnapshotFile,
+    /// From then on a file with the unfinished name is somebody else's.
+    is_named: bool,
     bytes: u64,
 }
 
@@ -37,8 +39,33 @@ impl SnapshotWriter {
     /// # Panics
     /// If `zxid` is negative, for which there is no file name.
     pub fn create(snap_dir: &Path, zxid: Zxid, compression: Compression) -> Result<Self, Error> {
+        Self::begin(snap_dir, "", zxid, compression)
+    }
+
+    /// Begins one that is to take the place of everything else ([`super::install`]). The names it
+    /// has are its own: the same txn's may be written meanwhile, of the history that is to go.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    ///
+    /// # Panics
+    /// If `zxid` is negative, for which there is no file name.
+    pub fn create_to_install(
+        snap_dir: &Path,
+        zxid: Zxid,
+        compression: Compression,
+    ) -> Result<Self, Error> {
+        Self::begin(snap_dir, &format!("{INSTALLING}."), zxid, compression)
+    }
+
+    fn begin(
+        snap_dir: &Path,
+        prefix: &str,
+        zxid: Zxid,
+        compression: Compression,
+    ) -> Result<Self, Error> {
         assert!(zxid >= Zxid::ZERO, "no snapshot of {zxid}");
-        let name = format!("{SNAPSHOT}.{:x}{}", zxid.0, compression.extension());
+        let name = format!("{prefix}{SNAPSHOT}.{:x}{}", zxid.0, compression.extension());
         let unfinished = snap_dir.join(format!("{UNFINISHED}{name}"));
         let output = opening::open(|| File::create(&unfinished));
         let output = output.map_err(Error::io(Action::Create, &unfinished))?;
@@ -49,6 +76,7 @@ impl SnapshotWriter {
             snap_dir: snap_dir.to_path_buf(),
             unfinished,
             file: SnapshotFile { zxid, path: snap_dir.join(name), compression },
+            is_named: false,
             bytes: 0,
         };
         writer.append(&FILE_HEADER)?;
@@ -83,29 +111,15 @@ impl SnapshotWriter {
     ///
     /// # Errors
     /// [`Error::Io`]; the unfinished file is deleted.
-    pub fn finish(self, trailers: &Trailers) -> Result<SnapshotFile, Error> {
-        let path = self.file.path.clone();
-        self.finish_as(trailers, &path)
-    }
-
-    /// The same, but the name it gets is that of a snapshot to be installed
-    /// ([`super::install`]): in the place of everything else.
-    ///
-    /// # Errors
-    /// [`Error::Io`]; the unfinished file is deleted.
-    pub fn finish_to_install(self, trailers: &Trailers) -> Result<(), Error> {
-        let name = self.file.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let path = self.snap_dir.join(format!("{INSTALLING}.{name}"));
-        self.finish_as(trailers, &path).map(|_| ())
-    }
-
-    fn finish_as(mut self, trailers: &Trailers, path: &Path) -> Result<SnapshotFile, Error> {
+    pub fn finish(mut self, trailers: &Trailers) -> Result<SnapshotFile, Error> {
         let tail = seal::encode_tail(self.checksum.clone(), trailers);
         self.append(&tail)?;
         let Some(sink) = self.sink.take() else { unreachable!("a write just succeeded") };
         let output = sink.finish().map_err(Error::io(Action::Write, &self.unfinished))?;
         output.sync_all().map_err(Error::io(Action::Flush, &self.unfinished))?;
-        fs::rename(&self.unfinished, path).map_err(Error::io(Action::Rename, &self.unfinished))?;
+        let (from, to) = (&self.unfinished, &self.file.path);
+        fs::rename(from, to).map_err(Error::io(Action::Rename, from))?;
+        self.is_named = true;
         names::flush_directory(&self.snap_dir)?;
         Ok(self.file.clone())
     }
@@ -132,8 +146,10 @@ impl Write for SnapshotWriter {
 
 impl Drop for SnapshotWriter {
     fn drop(&mut self) {
-        // After `finish` there is no such file. If it cannot be deleted, the next start does it.
-        let _ = names::remove(&self.unfinished);
+        if !self.is_named {
+            // If it cannot be deleted, the next start does it.
+            let _ = names::remove(&self.unfinished);
+        }
     }
 }
 

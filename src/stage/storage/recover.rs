@@ -129,7 +129,7 @@ pub fn recover(
     options: &RecoverOptions,
     stop: &StopFlag,
 ) -> Result<Recovered, RecoverError> {
-    if let Some(file) = snapshot::install(snap_dir, log_dir)? {
+    if let Some(file) = snapshot::install(snap_dir, log_dir, stop)? {
         tracing::warn!(file = %file.path.display(), "went on installing a leader's snapshot");
     }
     let loaded = load_newest(snap_dir, options, stop)?;

@@ -226,7 +226,7 @@ pub struct Connection {
 pub struct ConnectionSession {
     /// Its id.
     pub id: SessionId,
-    /// The last op, `NA` before the first.
+    /// The last op; `null` before the first, `NA` after a reset.
     pub last_op: &'static str,
     /// When it connected (wall clock).
     pub established_at: Millis,
@@ -234,7 +234,7 @@ pub struct ConnectionSession {
     pub timeout_ms: u32,
     /// The last request's number; not printed when negative.
     pub last_xid: i64,
-    /// The last zxid it was told of; -1 for none.
+    /// The last zxid it was told of; -1 for none since a reset.
     pub last_zxid: Zxid,
     /// When it was last answered (monotonic).
     pub last_response_at: Millis,

@@ -18,8 +18,8 @@ use crate::hash::PathHash;
 use crate::ids::{Millis, ServerId, SessionId, Zxid};
 use crate::reply::watch::WatchSummary;
 use crate::stage::control::{
-    self, ConnectionFacts, Dues, Inquiry, LeaderFacts, Place, Question, SessionDues, SessionFacts,
-    Standing,
+    self, ConnectionFacts, Dues, Inquiry, LastOp, LeaderFacts, Place, Question, SessionDues,
+    SessionFacts, Standing,
 };
 use crate::stage::queue::Sender;
 use crate::tree;
@@ -224,7 +224,7 @@ fn session(facts: &SessionFacts) -> ConnectionSession {
     let millis = |micros: u64| micros / 1000;
     ConnectionSession {
         id: facts.id,
-        last_op: facts.last_op.map_or("NA", op_name),
+        last_op: last_op_name(facts.last_op),
         established_at: facts.established,
         timeout_ms: u32::try_from(facts.timeout_ms).unwrap_or(0),
         last_xid: i64::from(facts.last_cxid.0),
@@ -234,6 +234,15 @@ fn session(facts: &SessionFacts) -> ConnectionSession {
         latency_min_ms: millis(facts.min_latency_us),
         latency_avg_ms: millis(facts.latency_us_sum.checked_div(facts.latencies).unwrap_or(0)),
         latency_max_ms: millis(facts.max_latency_us),
+    }
+}
+
+/// COMPAT: `ServerCnxn.lastOp` begins as null, and is printed so.
+fn last_op_name(last: LastOp) -> &'static str {
+    match last {
+        LastOp::None => "null",
+        LastOp::Forgotten => "NA",
+        LastOp::Op(op) => op_name(op),
     }
 }
 

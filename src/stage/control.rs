@@ -129,6 +129,17 @@ pub struct LeaderFacts {
     pub proposal_bytes: (i64, i64, i64),
 }
 
+/// The last thing a connection was answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LastOp {
+    /// Nothing yet: it has brought its session with it.
+    None,
+    /// Nothing since it was last asked to forget.
+    Forgotten,
+    /// A request; a session that was made counts as one.
+    Op(OpCode),
+}
+
 /// One connection, for `cons`, `stat` and `dump`.
 #[derive(Clone, Debug)]
 pub struct ConnectionFacts {
@@ -152,7 +163,7 @@ pub struct SessionFacts {
     /// Whose.
     pub id: SessionId,
     /// Its last request.
-    pub last_op: Option<OpCode>,
+    pub last_op: LastOp,
     /// Wall clock.
     pub established: Millis,
     /// Negotiated.

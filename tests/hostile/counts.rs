@@ -8,7 +8,10 @@ use crate::support::cases::Case;
 use crate::support::client::read;
 use crate::support::{Client, Server};
 
-pub const CASES: &[Case<Context>] = &[("watches and bytes are counted", watches_and_bytes)];
+pub const CASES: &[Case<Context>] = &[
+    ("watches and bytes are counted", watches_and_bytes),
+    ("a ping does not hide a client's last request", last_requests),
+];
 
 fn metric(server: &Server, name: &str) -> u64 {
     let text = server.word("mntr").unwrap();
@@ -23,6 +26,32 @@ fn counted(server: &Server, session: &str, key: &str) -> u64 {
     let line = line.unwrap_or_else(|| panic!("no {session} in {text}"));
     let (_, rest) = line.split_once(&format!("{key}=")).unwrap();
     rest.split(',').next().unwrap().parse().unwrap()
+}
+
+/// Whether a line of `cons` about this session has `fields`, which follow one another.
+fn assert_shown(server: &Server, session: &str, op: &str, fields: &str) {
+    let text = server.word("cons").unwrap();
+    let op = format!(",lop={op},");
+    let mut lines = text.lines().filter(|line| line.contains(session) && line.contains(&op));
+    assert!(lines.any(|line| line.contains(fields)), "no {op} with {fields} in {text}");
+}
+
+fn last_requests(context: &mut Context) {
+    let server = context.another(|spec| spec);
+    let mut client = Client::connect(server.address).unwrap();
+    let session = format!(",sid={:#x},", client.session.0);
+    assert_shown(&server, &session, "SESS", ",to=30000,lcxid=0x0,lzxid=0x1,");
+    client.create("/last", b"", 0);
+    assert_shown(&server, &session, "CREA", ",lcxid=0x1,lzxid=0x2,");
+    client.must(&Request::Ping);
+    assert_shown(&server, &session, "PING", ",lcxid=0x1,lzxid=0x2,");
+
+    let mut client = client.reattach(server.address).unwrap();
+    assert_shown(&server, &session, "null", ",lcxid=0x0,lzxid=0x0,lresp=0,llat=0,");
+    server.word("crst").unwrap();
+    assert_shown(&server, &session, "NA", ",to=30000,lzxid=0xffffffffffffffff,lresp=0,");
+    client.must(&Request::Ping);
+    assert_shown(&server, &session, "PING", ",to=30000,lzxid=0x2,");
 }
 
 fn watches_and_bytes(context: &mut Context) {

@@ -9,6 +9,7 @@ use super::throttle::Stall;
 use crate::ids::{Millis, Xid, Zxid};
 use crate::request::access::Identity;
 use crate::request::order::{Lane, Order};
+use crate::stage::control::LastOp;
 use crate::stage::message::SessionCell;
 use crate::wire::{OpCode, frame};
 
@@ -54,7 +55,7 @@ pub(super) struct Tally {
     pub(super) timeout_ms: i32,
     pub(super) received: u64,
     pub(super) sent: Cell<u64>,
-    pub(super) last_op: Option<OpCode>,
+    pub(super) last_op: LastOp,
     pub(super) last_cxid: i32,
     pub(super) last_zxid: i64,
     pub(super) last_response_ms: i64,
@@ -72,9 +73,9 @@ impl Tally {
             timeout_ms: 0,
             received: 0,
             sent: Cell::new(0),
-            last_op: None,
-            last_cxid: -1,
-            last_zxid: -1,
+            last_op: LastOp::None,
+            last_cxid: 0,
+            last_zxid: 0,
             last_response_ms: 0,
             last_latency_us: 0,
             min_latency_us: u64::MAX,
@@ -84,10 +85,16 @@ impl Tally {
         }
     }
 
-    /// `crst`: as if it had just connected.
+    /// `crst`. COMPAT: what has just connected is at 0, and this is below it
+    /// (`ServerCnxn.resetStats`).
     pub(super) fn reset(&mut self) {
-        let fresh = Self::new(self.established);
-        *self = Self { timeout_ms: self.timeout_ms, ..fresh };
+        *self = Self {
+            timeout_ms: self.timeout_ms,
+            last_op: LastOp::Forgotten,
+            last_cxid: -1,
+            last_zxid: -1,
+            ..Self::new(self.established)
+        };
     }
 
     /// A packet of any kind went out.
@@ -95,6 +102,8 @@ impl Tally {
         self.sent.set(self.sent.get() + 1);
     }
 
+    /// A request was answered. COMPAT: a ping has a number below 0, and does not hide that of the
+    /// client's last request (`ServerCnxn.updateStatsForResponse`).
     pub(super) fn replied(
         &mut self,
         op: OpCode,
@@ -104,8 +113,10 @@ impl Tally {
         now: Millis,
     ) {
         self.told();
-        self.last_op = Some(op);
-        self.last_cxid = xid.0;
+        self.last_op = LastOp::Op(op);
+        if xid.0 >= 0 {
+            self.last_cxid = xid.0;
+        }
         self.last_zxid = zxid.0;
         self.last_response_ms = now.0;
         self.last_latency_us = latency_us;
@@ -168,6 +179,8 @@ pub(super) struct Client {
     /// Who it is: its address, and what it authenticated as. Replaced as a whole.
     pub(super) identities: Arc<[Identity]>,
     pub(super) order: Order,
+    /// Since when it waits for a session that is to be made.
+    pub(super) session_asked_at_us: Option<u64>,
     /// Writes with the zab thread, oldest first.
     pub(super) asked: VecDeque<Asked>,
     /// It is in the list of connections to serve.
@@ -196,6 +209,7 @@ impl Client {
             session: None,
             identities,
             order: Order::default(),
+            session_asked_at_us: None,
             asked: VecDeque::new(),
             is_ready: false,
             is_paused: false,
@@ -220,6 +234,29 @@ mod tests {
         let cell = SessionCell::new(SessionId(1), Millis(5));
         ear.touch(Some(&cell), Millis(6));
         cell.last_heard() == Millis(6)
+    }
+
+    #[test]
+    fn a_ping_does_not_hide_the_last_cxid() {
+        let mut tally = Tally::new(Millis(1));
+        let seen = |tally: &Tally| (tally.last_op, tally.last_cxid, tally.last_zxid);
+        assert_eq!(seen(&tally), (LastOp::None, 0, 0));
+        // op, xid, the cxid behind it
+        let replies = [
+            (OpCode::CreateSession, Xid(0), 0),
+            (OpCode::Create, Xid(7), 7),
+            (OpCode::Ping, Xid::PING, 7),
+            (OpCode::SetWatches, Xid(-8), 7),
+            (OpCode::GetData, Xid(8), 8),
+        ];
+        for (op, xid, cxid) in replies {
+            tally.replied(op, xid, Zxid(3), 0, Millis(2));
+            assert_eq!(seen(&tally), (LastOp::Op(op), cxid, 3));
+        }
+        tally.reset();
+        assert_eq!(seen(&tally), (LastOp::Forgotten, -1, -1));
+        tally.replied(OpCode::Ping, Xid::PING, Zxid(4), 0, Millis(3));
+        assert_eq!(seen(&tally), (LastOp::Op(OpCode::Ping), -1, 4));
     }
 
     #[test]

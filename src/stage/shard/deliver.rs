@@ -1,34 +1,36 @@
 //! What the zab thread has told: events and replies for clients.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::client::{Asked, Client, Phase};
 use super::{Close, ConnectionId, Shard};
-use crate::ids::Zxid;
+use crate::ids::{Xid, Zxid};
 use crate::limits::{EVENT_BYTES_MAX, OUTBOX_BYTES_PAUSE};
 use crate::metrics::{Advanced, Basic, Counter, Recorder};
 use crate::reply::response;
 use crate::request::access;
 use crate::stage::message::{Batch, Entry, SessionCell};
+use crate::stage::service::Service;
+use crate::stage::shared::Shared;
 use crate::tree::{Change, ChangeKind, SharedAcl};
+use crate::wire::OpCode;
 use crate::wire::client::EventType;
 use crate::wire::frame::LENGTH_BYTES;
 use crate::wire::record::perms;
 
 impl Shard {
     /// Drains the queue of batches. Called with the read side of the tree's lock held, before
-    /// reads.
-    pub(super) fn deliver(&mut self) {
+    /// reads; `last_zxid` is the tree's.
+    pub(super) fn deliver(&mut self, last_zxid: Zxid) {
         while let Some(batch) = self.parts.batches.pop() {
             let Batch { entries, bytes } = batch;
             for entry in entries {
-                self.deliver_entry(entry, &bytes);
+                self.deliver_entry(entry, &bytes, last_zxid);
             }
         }
     }
 
-    fn deliver_entry(&mut self, entry: Entry, bytes: &[u8]) {
+    fn deliver_entry(&mut self, entry: Entry, bytes: &[u8], last_zxid: Zxid) {
         match entry {
             Entry::Change(change) => self.fire(&change),
             Entry::Reply(id, zxid, range) => self.reply(id, zxid, &bytes[range]),
@@ -39,7 +41,7 @@ impl Shard {
                 }
                 self.close(id, Close::AfterFlush);
             }
-            Entry::Attached(id, cell, range) => self.attach(id, cell, bytes, range),
+            Entry::Attached(id, cell, range) => self.attach(id, cell, &bytes[range], last_zxid),
             Entry::Refused(id, range) => {
                 self.post(id, &bytes[range]);
                 self.close(id, Close::AfterFlush);
@@ -76,24 +78,38 @@ impl Shard {
         }
     }
 
-    fn attach(
-        &mut self,
-        id: ConnectionId,
-        cell: Arc<SessionCell>,
-        bytes: &[u8],
-        range: Range<usize>,
-    ) {
+    fn attach(&mut self, id: ConnectionId, cell: Arc<SessionCell>, frame: &[u8], last_zxid: Zxid) {
         match self.clients.get_mut(&id) {
             Some(client) if matches!(client.phase, Phase::Connecting { .. }) => {
                 client.phase = Phase::Open;
                 client.session = Some(cell);
-                client.tally.told();
-                self.post(id, &bytes[range]);
+                match client.session_asked_at_us.take() {
+                    Some(at_us) => self.count_new_session(id, last_zxid, at_us),
+                    None => client.tally.told(),
+                }
+                self.post(id, frame);
                 self.make_ready(id); // it may have sent requests already
             }
             // It left, or was given up, meanwhile; the zab thread takes it for attached.
             Some(_) | None => self.tell_gone_of(id, cell.id),
         }
+    }
+
+    /// COMPAT: a session that is made is answered as a request is, whose number is 0; one that was
+    /// there is not (`FinalRequestProcessor`, `ZooKeeperServer.revalidateSession`).
+    fn count_new_session(&mut self, id: ConnectionId, last_zxid: Zxid, at_us: u64) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        let latency_us = self.now_us.saturating_sub(at_us);
+        client.tally.replied(OpCode::CreateSession, Xid(0), last_zxid, latency_us, self.now);
+        let Shared { service, settings, .. } = &*self.parts.shared;
+        let has_txn = match service.now() {
+            Service::Alone => true,
+            Service::Leading | Service::Forwarding => !settings.local_sessions,
+            Service::ReadOnly | Service::Resting => false,
+        };
+        let of_kind = if has_txn { Advanced::Updatelatency } else { Advanced::Readlatency };
+        self.recorder.record_advanced(of_kind, latency_us / 1000);
+        self.recorder.request_latency_ms(latency_us / 1000);
     }
 
     /// The session has ended, or has another connection: without a word.

@@ -120,6 +120,7 @@ impl Shard {
             client.phase = Phase::Connecting { until };
             client.tally.received += 1;
             client.tally.timeout_ms = ask.timeout_ms;
+            client.session_asked_at_us = (ask.session == SessionId::NONE).then_some(self.now_us);
         }
         self.consume(id, bytes);
         Step::Wait

@@ -78,7 +78,8 @@ impl Shard {
 
     /// The last replies leave; then the thread ends, and with it its sockets.
     pub(super) fn leave(mut self) -> Result<(), NetError> {
-        self.deliver();
+        let last_zxid = self.parts.shared.tree.read().last_zxid();
+        self.deliver(last_zxid);
         let ids: Vec<_> = self.clients.keys().copied().collect();
         for id in ids {
             self.close(id, Close::AfterFlush);

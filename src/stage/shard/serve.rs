@@ -35,7 +35,7 @@ impl Shard {
         }
         let shared = Arc::clone(&self.parts.shared);
         let tree = shared.tree.read();
-        self.deliver();
+        self.deliver(tree.last_zxid());
         if shared.is_stopping() {
             self.ready.clear(); // what was asked is answered; nothing new is
             return;
@@ -127,7 +127,7 @@ impl Shard {
         client.stream = Stream::Broken;
         let shared = Arc::clone(&self.parts.shared);
         let tree = shared.tree.read();
-        self.deliver();
+        self.deliver(tree.last_zxid());
         let is_open = |client: &Client| client.phase == Phase::Open;
         while self.clients.get(&id).is_some_and(is_open) && !shared.is_stopping() {
             match self.serve_frame(&tree, id) {

@@ -189,6 +189,9 @@ pub const WORDS_QUEUE_MAX: usize = 1024;
 /// Questions of the control thread waiting for a shard.
 pub const QUESTIONS_QUEUE_MAX: usize = 2 * WORDS_QUEUE_MAX;
 
+/// Nodes of quotas that `mntr` reads under one hold of the tree's read lock.
+pub const QUOTA_NODES_AT_ONCE: usize = 256;
+
 /// Nodes a snapshot reads under one hold of the tree's read lock.
 pub const SNAPSHOT_CHUNK_NODES: usize = 128;
 

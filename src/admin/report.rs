@@ -2,10 +2,12 @@
 //!
 //! Whoever gathers it fills in what [`super::four_letter::needs`] names and leaves the rest empty.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::ids::{Millis, ServerId, SessionId, Zxid};
 use crate::metrics::Readings;
+use crate::tree::QuotaSums;
 
 /// Everything any question may need.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +33,7 @@ pub struct Report {
     /// Digests of the tree, oldest first.
     pub digests: Vec<(Zxid, i64)>,
     /// Quota limits and usage by namespace (first path component).
-    pub quotas: Vec<Quota>,
+    pub quotas: BTreeMap<Box<str>, QuotaSums>,
     /// The process's environment, in the order to print it.
     pub environment: Vec<(&'static str, String)>,
 }
@@ -275,19 +277,4 @@ impl Default for Sessions {
     fn default() -> Self {
         Self::Tracked { local: None, global: Expiries::default() }
     }
-}
-
-/// A namespace's quota, for the metrics.
-#[derive(Clone, Debug)]
-pub struct Quota {
-    /// The first path component.
-    pub namespace: String,
-    /// Nodes allowed, -1 for no limit.
-    pub count_limit: i64,
-    /// Bytes allowed, -1 for no limit.
-    pub bytes_limit: i64,
-    /// Nodes there are.
-    pub count_used: i64,
-    /// Bytes there are.
-    pub bytes_used: i64,
 }

@@ -1,5 +1,6 @@
 //! Gathers what a four-letter word asks for from the threads that know.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
@@ -10,19 +11,20 @@ use super::config::Config;
 use crate::admin::environment;
 use crate::admin::four_letter::Needs;
 use crate::admin::report::{
-    Conf, ConfQuorum, Connection, ConnectionSession, Expiries, Facts, Leader, Mode, Quota, Report,
+    Conf, ConfQuorum, Connection, ConnectionSession, Expiries, Facts, Leader, Mode, Report,
     Sessions, Sizes, WatchCounts,
 };
 use crate::clock;
 use crate::hash::PathHash;
 use crate::ids::{Millis, ServerId, SessionId, Zxid};
+use crate::limits::QUOTA_NODES_AT_ONCE;
 use crate::reply::watch::WatchSummary;
 use crate::stage::control::{
     self, ConnectionFacts, Dues, Inquiry, LastOp, LeaderFacts, Place, Question, SessionDues,
     SessionFacts, Standing,
 };
 use crate::stage::queue::Sender;
-use crate::tree;
+use crate::tree::QuotaSums;
 use crate::wire::OpCode;
 
 /// How long the control thread waits for another thread's answer.
@@ -311,18 +313,12 @@ fn ephemerals(running: &Running) -> Vec<(SessionId, Vec<String>)> {
     tree.sessions_with_ephemerals().map(|session| (session, of(session))).collect()
 }
 
-/// COMPAT: by first path component; a hard limit hides the soft one (`QuotaMetricsUtils`).
-fn quotas(running: &Running) -> Vec<Quota> {
-    let tree = running.shared.tree.read();
-    let hard_or_soft = |hard: i64, soft: i64| if hard >= 0 { hard } else { soft };
-    let quota = |quota: tree::Quota<'_>| Quota {
-        namespace: quota.root.split('/').nth(1).unwrap_or_default().into(),
-        count_limit: hard_or_soft(quota.limits.count_hard, quota.limits.count),
-        bytes_limit: hard_or_soft(quota.limits.bytes_hard, quota.limits.bytes),
-        count_used: quota.usage.count,
-        bytes_used: quota.usage.bytes,
-    };
-    tree.quotas().map(quota).collect()
+/// In pieces: with very many quotas nobody waits for the tree until all are read.
+fn quotas(running: &Running) -> BTreeMap<Box<str>, QuotaSums> {
+    let tree = &running.shared.tree;
+    let mut walk = tree.read().begin_quota_walk();
+    while tree.read().walk_quotas(&mut walk, QUOTA_NODES_AT_ONCE) {}
+    walk.sums
 }
 
 fn watches(running: &Running) -> Vec<(SessionId, Vec<String>)> {

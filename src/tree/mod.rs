@@ -34,7 +34,7 @@ pub use acl::SharedAcl;
 pub use apply::{Change, ChangeKind, Outcome};
 pub use ephemeral::ReapRound;
 pub use node::{CONTAINER_OWNER, Node, NodeKind, StatPersisted, TTL_MS_MAX, ttl_owner};
-pub use quota::{Limits, Quota, Usage};
+pub use quota::{Limits, Quota, QuotaSum, QuotaSums, QuotaWalk, Usage};
 
 use crate::ids::{Millis, SessionId, Zxid};
 use crate::wire::record::perms;

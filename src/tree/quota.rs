@@ -5,6 +5,8 @@
 //! no version, no mzxid, no watch, no digest. Source: `Quotas`, `StatsTrack`, `PathTrie`,
 //! `DataTree.updateQuotaStat`.
 
+mod sums;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,6 +14,8 @@ use std::fmt::Write as _;
 use super::Tree;
 use super::arena::split;
 use super::node::NodeId;
+
+pub use sums::{QuotaSum, QuotaSums, QuotaWalk};
 
 const QUOTA_PREFIX: &str = "/zookeeper/quota";
 const LIMITS_NAME: &str = "zookeeper_limits";
@@ -181,11 +185,6 @@ impl Tree {
             limits: Track::parse(limits.data()).limits(),
             usage: Usage { count: stats.count, bytes: stats.bytes },
         })
-    }
-
-    /// All quotas that count for something, by path.
-    pub fn quotas(&self) -> impl Iterator<Item = Quota<'_>> {
-        self.quotas.paths.iter().filter_map(|root| self.quota_of(root))
     }
 
     /// A node was created.

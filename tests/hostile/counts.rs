@@ -11,6 +11,7 @@ use crate::support::{Client, Server};
 pub const CASES: &[Case<Context>] = &[
     ("watches and bytes are counted", watches_and_bytes),
     ("a ping does not hide a client's last request", last_requests),
+    ("quotas of one namespace are summed up", quotas),
 ];
 
 fn metric(server: &Server, name: &str) -> u64 {
@@ -52,6 +53,31 @@ fn last_requests(context: &mut Context) {
     assert_shown(&server, &session, "NA", ",to=30000,lzxid=0xffffffffffffffff,lresp=0,");
     client.must(&Request::Ping);
     assert_shown(&server, &session, "PING", ",to=30000,lzxid=0x2,");
+}
+
+fn quotas(context: &mut Context) {
+    let server = context.another(|spec| spec);
+    let mut client = Client::connect(server.address).unwrap();
+    client.create("/q", b"", 0);
+    client.create("/q/deep", b"", 0);
+    let limits: [(&str, &[u8]); 2] =
+        [("/q", b"count=5,bytes=100=;countHardLimit=2"), ("/q/deep", b"bytes=7")];
+    for (root, limits) in limits {
+        let quota = format!("/zookeeper/quota{root}");
+        client.create(&quota, b"", 0);
+        client.create(&format!("{quota}/zookeeper_limits"), limits, 0);
+        client.create(&format!("{quota}/zookeeper_stats"), b"count=0,bytes=0", 0);
+    }
+    let text = server.word("mntr").unwrap();
+    let mut lines: Vec<&str> = text.lines().filter(|line| line.starts_with("zk_q_")).collect();
+    lines.sort_unstable();
+    let expected = [
+        "zk_q_quota_bytes_limit_per_namespace\t107",
+        "zk_q_quota_bytes_usage_per_namespace\t0",
+        "zk_q_quota_count_limit_per_namespace\t1", // 2, and -1 for none
+        "zk_q_quota_count_usage_per_namespace\t3",
+    ];
+    assert_eq!(lines, expected);
 }
 
 fn watches_and_bytes(context: &mut Context) {

@@ -3,6 +3,7 @@
 use super::super::report::{Facts, Report};
 use super::put;
 use crate::metrics::{Readings, Value};
+use crate::tree::QuotaSum;
 use crate::version;
 
 pub(super) fn write(out: &mut String, report: &Report) {
@@ -16,15 +17,13 @@ pub(super) fn write(out: &mut String, report: &Report) {
         line(out, "observer_master_id", master);
     }
     gauges(facts, &report.readings, &mut |name, value| line(out, name, value));
-    for quota in &report.quotas {
-        let values = [
-            ("quota_count_limit_per_namespace", quota.count_limit),
-            ("quota_bytes_limit_per_namespace", quota.bytes_limit),
-            ("quota_count_usage_per_namespace", quota.count_used),
-            ("quota_bytes_usage_per_namespace", quota.bytes_used),
-        ];
-        for (name, value) in values {
-            line(out, &format!("{}_{name}", quota.namespace), value);
+    for (namespace, sums) in &report.quotas {
+        for (kind, sum) in [("limit", sums.allowed), ("usage", sums.used)] {
+            let Some(QuotaSum { count, bytes }) = sum else { continue };
+            for (what, value) in [("count", count), ("bytes", bytes)] {
+                let name = format!("{namespace}_quota_{what}_{kind}_per_namespace");
+                line(out, &name, value);
+            }
         }
     }
     report.readings.for_each(|name, value| line(out, name, value));

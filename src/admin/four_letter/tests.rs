@@ -1,12 +1,13 @@
 //! Golden texts: what a real `ZooKeeper` 3.9 answered, with the report that leads to each.
 
 use super::super::report::{
-    Conf, ConfQuorum, Connection, ConnectionSession, Expiries, Facts, Leader, Quota, Sessions,
-    Sizes, WatchCounts,
+    Conf, ConfQuorum, Connection, ConnectionSession, Expiries, Facts, Leader, Sessions, Sizes,
+    WatchCounts,
 };
 use super::*;
 use crate::ids::{Millis, ServerId, SessionId, Zxid};
 use crate::metrics::{Advanced, Basic, Counter, Metrics};
+use crate::tree::{QuotaSum, QuotaSums};
 
 fn serving() -> Report {
     Report { facts: Facts { serving: true, ..Facts::default() }, ..Report::default() }
@@ -292,22 +293,33 @@ fn mntr_of_a_leader_and_of_quotas() {
     report.facts.quorum_size = Some(3);
     report.facts.leader =
         Some(Leader { learners: 2, proposal_bytes: (-1, -1, -1), ..Leader::default() });
-    report.quotas = vec![Quota {
-        namespace: "app".to_owned(),
-        count_limit: 10,
-        bytes_limit: -1,
-        count_used: 2,
-        bytes_used: 30,
-    }];
+    let sum = |count, bytes| Some(QuotaSum { count, bytes });
+    report.quotas = [
+        ("app".into(), QuotaSums { allowed: sum(10, -1), used: sum(2, 30) }),
+        ("limited".into(), QuotaSums { allowed: sum(4, 5), used: None }),
+        ("used".into(), QuotaSums { allowed: None, used: sum(6, 7) }),
+    ]
+    .into();
     let text = answer(Word::Mntr, &report);
     for line in [
         "zk_server_state\tleader\nzk_peer_state\tleading - broadcast\n",
         "\nzk_quorum_size\t3\nzk_learners\t2\nzk_synced_followers\t0\n",
         "\nzk_last_proposal_size\t-1\n",
-        "\nzk_app_quota_count_limit_per_namespace\t10\nzk_app_quota_bytes_limit_per_namespace\t-1\n",
     ] {
         assert!(text.contains(line), "{line:?} in {text}");
     }
+    let quotas: Vec<&str> = text.lines().filter(|line| line.contains("_quota_")).collect();
+    let expected = [
+        "zk_app_quota_count_limit_per_namespace\t10",
+        "zk_app_quota_bytes_limit_per_namespace\t-1",
+        "zk_app_quota_count_usage_per_namespace\t2",
+        "zk_app_quota_bytes_usage_per_namespace\t30",
+        "zk_limited_quota_count_limit_per_namespace\t4",
+        "zk_limited_quota_bytes_limit_per_namespace\t5",
+        "zk_used_quota_count_usage_per_namespace\t6",
+        "zk_used_quota_bytes_usage_per_namespace\t7",
+    ];
+    assert_eq!(quotas, expected);
 }
 
 #[test]

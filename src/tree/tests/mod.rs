@@ -3,6 +3,7 @@
 mod history;
 mod images;
 mod model;
+mod quotas;
 mod rules;
 mod vectors;
 

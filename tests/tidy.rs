@@ -446,6 +446,51 @@ fn links_lead_somewhere() {
     });
 }
 
+/// A metric that nothing feeds is named, with the reason, where users look for it.
+#[test]
+fn metrics_that_stay_0_are_documented() {
+    const NAMES: &str = "src/metrics/names.rs";
+    let sources = sources();
+    let text_of = |path: &str| {
+        let source = sources.iter().find(|source| source.path == path);
+        &*source.expect("a file of the tree").text
+    };
+    let metrics = metrics(text_of(NAMES));
+    assert!(metrics.len() > 100, "all are read, not {}", metrics.len());
+    let feeds = |source: &&Source| {
+        source.path.starts_with("src/") && source.path != NAMES && !source.is_test()
+    };
+    let fed: BTreeSet<&str> = sources
+        .iter()
+        .filter(feeds)
+        .filter_map(|source| source.code.split("\nmod tests {").next())
+        .flat_map(|code| code.split(|c: char| !c.is_alphanumeric() && c != ':'))
+        .collect();
+    let is_idle = |(variant, _): &&(String, &str)| !fed.contains(variant.as_str());
+    let idle: BTreeSet<&str> = metrics.iter().filter(is_idle).map(|(_, name)| *name).collect();
+    let (_, section) = text_of("docs/COMPATIBILITY.md")
+        .split_once("\n## Metrics that stay 0\n")
+        .expect("the section about them");
+    let rows = section.lines().filter_map(|row| row.split(" | ").nth(1));
+    let documented: BTreeSet<&str> =
+        rows.flat_map(|names| names.split('`').skip(1).step_by(2)).collect();
+    assert_eq!(idle, documented, "what nothing feeds, and what COMPATIBILITY.md has");
+}
+
+/// `Counter::SnapCount` and its name, for each metric.
+fn metrics(text: &str) -> Vec<(String, &str)> {
+    let mut kind = "";
+    let mut metrics = Vec::new();
+    for line in text.lines() {
+        if let Some(opened) = line.trim_start().strip_suffix(" {") {
+            kind = opened;
+        } else if let Some((variant, name)) = line.trim().split_once(" => \"") {
+            metrics.push((format!("{kind}::{variant}"), name.trim_end_matches("\",")));
+        }
+    }
+    metrics
+}
+
 /// Invisible characters hide what a reviewer should see; paths of one machine mean nothing on
 /// another.
 #[test]

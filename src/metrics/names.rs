@@ -1,7 +1,7 @@
 //! Every metric's name, as `ZooKeeper`'s dashboards spell it.
 //!
 //! A name of which we have nothing to say keeps its place and reads 0, so that queries do not
-//! break.
+//! break: `docs/COMPATIBILITY.md` has them, and why.
 
 /// Declares an enum of metrics: its variants, their names, and the list of all.
 macro_rules! names {

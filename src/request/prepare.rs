@@ -152,6 +152,8 @@ pub struct Preparer {
     size: RecordSize,
     /// Of this write's author.
     verdicts: Verdicts,
+    /// See [`Self::take_exceeded`].
+    exceeded: Option<Box<str>>,
 }
 
 /// One write on its way to a txn.
@@ -201,7 +203,8 @@ impl Preparer {
         let outstanding = Outstanding::new(config.tree.digest);
         let size = RecordSize::new(config.record_bytes_max);
         let recent_acl = [Acl::anyone(perms::ALL)].into();
-        Self { config, outstanding, recent_acl, size, verdicts: Verdicts::default() }
+        let verdicts = Verdicts::default();
+        Self { config, outstanding, recent_acl, size, verdicts, exceeded: None }
     }
 
     /// Changes in flight: two or so for each txn. Bounded by the proposals in flight.
@@ -354,9 +357,15 @@ impl Preparer {
         self.recent_acl.clone()
     }
 
+    /// The child of the root below which the last write that was prepared would have exceeded a
+    /// quota: for metrics (`ZooKeeperServer.updateQuotaExceededMetrics`).
+    pub fn take_exceeded(&mut self) -> Option<Box<str>> {
+        self.exceeded.take()
+    }
+
     /// Against what is used in the tree as applied, not as it will be: so does Java.
     fn check_quota(
-        &self,
+        &mut self,
         step: &Step<'_>,
         path: &str,
         nodes: i64,
@@ -372,6 +381,7 @@ impl Preparer {
         if exceeds(nodes, quota.usage.count, quota.limits.count_hard)
             || exceeds(bytes, quota.usage.bytes, quota.limits.bytes_hard)
         {
+            self.exceeded = path.split('/').nth(1).map(Box::from);
             return Err(ErrorCode::QuotaExceeded);
         }
         Ok(())

@@ -30,7 +30,7 @@ use crate::stage::service::Service;
 use crate::stage::shard::{self, Shard};
 use crate::stage::shared::Shared;
 use crate::stage::snapshot::{self, SnapshotAsk, SnapshotOptions};
-use crate::stage::storage::recover::{self, RecoverOptions, Recovered};
+use crate::stage::storage::recover::{self, Cost, RecoverOptions, Recovered};
 use crate::stage::storage::{self, ConfigText, StorageAnswer, StorageAsk};
 use crate::stage::zab::{self, MemberParts, ZabStage};
 
@@ -92,6 +92,7 @@ pub fn boot(config: &Config, bell: &Arc<ParkBell>, stop: &StopFlag) -> Result<Ru
     let needs_snapshot =
         recovered.snapshot.is_none() && place.as_ref().is_none_or(ensemble::Place::has_data);
     let behind_snapshot = if needs_snapshot { 0 } else { recovered.replayed };
+    let recovery = recovered.cost;
     let shared = Arc::new(Shared::new(
         recovered.tree,
         settings::settings(config, open_files)?,
@@ -128,7 +129,7 @@ pub fn boot(config: &Config, bell: &Arc<ParkBell>, stop: &StopFlag) -> Result<Ru
     let is_alone = member.is_none();
     let prepare = settings::prepare(config, seed)?;
     let session_server = ensemble::session_server(config);
-    let setup = ZabSetup { prepare, session_server, snapshots, behind_snapshot, member };
+    let setup = ZabSetup { prepare, session_server, snapshots, behind_snapshot, recovery, member };
     parts.start_zab(&shared, setup)?;
     parts.start_shards(&shared)?;
     if is_alone && let Some(address) = address {
@@ -400,6 +401,7 @@ struct ZabSetup {
     session_server: u8,
     snapshots: SyncSender<SnapshotAsk>,
     behind_snapshot: u64,
+    recovery: Cost,
     member: Option<MemberParts>,
 }
 
@@ -535,7 +537,8 @@ impl Wiring {
     }
 
     fn start_zab(&mut self, shared: &Arc<Shared>, setup: ZabSetup) -> Result<(), Fatal> {
-        let ZabSetup { prepare, session_server, snapshots, behind_snapshot, member } = setup;
+        let ZabSetup { prepare, session_server, snapshots, behind_snapshot, recovery, member } =
+            setup;
         let Ringed { work, thread, .. } = self.zab.take().expect("made at the start");
         let shared = Arc::clone(shared);
         let asks = std::mem::take(&mut self.asks_in);
@@ -553,6 +556,7 @@ impl Wiring {
                 durable,
                 snapshots,
                 behind_snapshot,
+                recovery,
                 inquiries,
                 prepare,
                 session_server,

@@ -248,6 +248,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::stage::storage::recover::Cost;
     use crate::tree::{Tree, TreeOptions};
 
     /// A configuration of one server with these lines, and its folder.
@@ -269,7 +270,8 @@ mod tests {
         }
         let directory = Directory::open(dir.path(), dir.path(), true).unwrap();
         let tree = Tree::with_options(TreeOptions::default());
-        let recovered = Recovered { tree, snapshot, replayed: 0, recent: Vec::new() };
+        let (cost, recent) = (Cost::default(), Vec::new());
+        let recovered = Recovered { tree, snapshot, replayed: 0, cost, recent };
         let has_database = has_database(&config, &directory, &recovered).unwrap();
         (has_database, marker.exists())
     }

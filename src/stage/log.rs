@@ -18,7 +18,7 @@ use crate::error::{ExitCode, Fatal};
 use crate::ids::Zxid;
 use crate::limits::{GATHER_YIELDS_MAX, LOG_BATCH_BYTES_MAX};
 use crate::log::{Error, StopFlag, Writer, recovery, snapshot};
-use crate::metrics::{Basic, Recorder};
+use crate::metrics::{Advanced, Basic, Recorder};
 use crate::net::Waker;
 use crate::stage::queue::{ParkBell, Receiver};
 use crate::stage::shared::Shared;
@@ -207,6 +207,7 @@ impl LogStage {
         self.courtesy.on_flush(Duration::from_micros(now), flush);
         let millis = (now - start) / 1000;
         self.recorder.record(Basic::Fsynctime, millis);
+        self.recorder.record_advanced(Advanced::SyncProcessorQueueFlushTimeMs, millis);
         self.recorder.record(Basic::SyncProcessorBatchSize, report.records);
         if millis > self.parts.flush_warning_ms {
             let (records, bytes) = (report.records, report.bytes);

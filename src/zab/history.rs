@@ -120,7 +120,7 @@ impl History {
     }
 
     /// Committed txns in memory, ascending, without a gap, ending with the last.
-    pub(super) fn committed(&self) -> impl Iterator<Item = &Proposal> {
+    pub(super) fn committed(&self) -> impl DoubleEndedIterator<Item = &Proposal> {
         self.recent.proposals.iter().chain(self.unapplied.iter().take(self.committed))
     }
 

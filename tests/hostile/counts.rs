@@ -1,11 +1,11 @@
 //! What `mntr` and `cons` count of a few requests, as Java counts it.
 
-use ringkeeper::wire::OpCode;
 use ringkeeper::wire::request::Request;
+use ringkeeper::wire::{ErrorCode, OpCode};
 
 use crate::Context;
 use crate::support::cases::Case;
-use crate::support::client::read;
+use crate::support::client::{create, read};
 use crate::support::{Client, Server};
 
 pub const CASES: &[Case<Context>] = &[
@@ -56,7 +56,7 @@ fn last_requests(context: &mut Context) {
 }
 
 fn quotas(context: &mut Context) {
-    let server = context.another(|spec| spec);
+    let server = context.another(|spec| spec.config("enforceQuota=true"));
     let mut client = Client::connect(server.address).unwrap();
     client.create("/q", b"", 0);
     client.create("/q/deep", b"", 0);
@@ -68,6 +68,8 @@ fn quotas(context: &mut Context) {
         client.create(&format!("{quota}/zookeeper_limits"), limits, 0);
         client.create(&format!("{quota}/zookeeper_stats"), b"count=0,bytes=0", 0);
     }
+    let reply = client.call(&create("/q/more", b"", 0)).unwrap();
+    assert_eq!(reply.header.err, ErrorCode::QuotaExceeded.to_wire());
     let text = server.word("mntr").unwrap();
     let mut lines: Vec<&str> = text.lines().filter(|line| line.starts_with("zk_q_")).collect();
     lines.sort_unstable();
@@ -76,8 +78,16 @@ fn quotas(context: &mut Context) {
         "zk_q_quota_bytes_usage_per_namespace\t0",
         "zk_q_quota_count_limit_per_namespace\t1", // 2, and -1 for none
         "zk_q_quota_count_usage_per_namespace\t3",
+        "zk_q_quota_exceeded_error_per_namespace\t1",
     ];
     assert_eq!(lines, expected);
+    let txns = 1 + 2 + 6 + 1; // the session, all nodes, and the create that failed
+    for (name, count) in
+        [("dbinittime", 1), ("startup_snap_load_time", 1), ("propagation_latency", txns)]
+    {
+        assert_eq!(metric(&server, &format!("zk_cnt_{name}")), count, "{name}");
+    }
+    assert!(metric(&server, "zk_cnt_sync_processor_queue_flush_time_ms") >= 9);
 }
 
 fn watches_and_bytes(context: &mut Context) {

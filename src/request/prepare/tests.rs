@@ -496,7 +496,9 @@ fn hard_quotas_hold() {
     assert_eq!(server.send(create("/a/b", 0)), ErrorCode::Ok);
     assert_eq!(server.send(empty("/a/c")), ErrorCode::Ok);
     server.apply();
+    assert_eq!(server.preparer.take_exceeded(), None);
     assert_eq!(server.send(empty("/a/d")), ErrorCode::QuotaExceeded, "three nodes");
+    assert_eq!(server.preparer.take_exceeded().as_deref(), Some("a"));
     assert_eq!(server.send(big(9)), ErrorCode::QuotaExceeded, "before the version is looked at");
     assert_eq!(server.send(set("/a", 9)), ErrorCode::BadVersion);
     assert_eq!(server.send(create("/b", 0)), ErrorCode::Ok, "elsewhere nothing is limited");

@@ -25,7 +25,7 @@ use crate::stage::snapshot::{SnapshotAsk, SnapshotOptions};
 use crate::tree::Tree;
 use crate::zab::{EpochRecord, LinkId, Proposal};
 pub use receive::Stream;
-use recover::RecoverOptions;
+use recover::{Cost, RecoverOptions};
 
 /// From the zab thread.
 pub enum StorageAsk {
@@ -45,8 +45,9 @@ pub enum StorageAsk {
 pub enum StorageAnswer {
     /// It is on disk.
     Persisted(EpochRecord),
-    /// A new tree; log and snapshots end where it does.
-    Rebuilt(Box<Tree>),
+    /// A new tree; log and snapshots end where it does. What it took, if it was recovered from
+    /// these.
+    Rebuilt(Box<Tree>, Option<Cost>),
     /// The stream was no whole snapshot, or what is on disk does not lead to the txn that was to be
     /// the last; nothing was changed.
     NotRebuilt,
@@ -130,11 +131,11 @@ impl Parts {
                 StorageAnswer::Persisted(record)
             }
             StorageAsk::Truncate(to) => match self.truncate(to)? {
-                Some(tree) => StorageAnswer::Rebuilt(Box::new(tree)),
+                Some((tree, cost)) => StorageAnswer::Rebuilt(Box::new(tree), Some(cost)),
                 None => StorageAnswer::NotRebuilt,
             },
             StorageAsk::Receive(stream) => match self.receive(stream)? {
-                Some(tree) => StorageAnswer::Rebuilt(Box::new(tree)),
+                Some(tree) => StorageAnswer::Rebuilt(Box::new(tree), None),
                 None => StorageAnswer::NotRebuilt,
             },
             StorageAsk::ReadLog(link, stretch) => {
@@ -157,7 +158,7 @@ impl Parts {
     }
 
     /// `None` if what is on disk does not lead to `to`: then nothing was touched.
-    fn truncate(&self, to: Zxid) -> Result<Option<Tree>, Fatal> {
+    fn truncate(&self, to: Zxid) -> Result<Option<(Tree, Cost)>, Fatal> {
         let _files = self.shared.files.lock();
         if !self.cut(Cut::Truncate(to))? {
             return Ok(None);
@@ -165,7 +166,7 @@ impl Parts {
         let (snap_dir, to_the_end) = (&self.options.snap_dir, StopFlag::default());
         let mut recovered = recover::recover(snap_dir, &self.log_dir, &self.recover, &to_the_end)?;
         self.config.put(&mut recovered.tree, crate::clock::wall());
-        Ok(Some(recovered.tree))
+        Ok(Some((recovered.tree, recovered.cost)))
     }
 
     /// Has the log thread cut, once no snapshot of the history that goes can come any more.

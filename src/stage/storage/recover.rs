@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::path::Path;
 
+use crate::clock::Clock;
 use crate::error::{ExitCode, Fatal};
 use crate::ids::Zxid;
 use crate::limits::RECENT_BYTES_MAX;
 use crate::log::recovery::{self, ReplayOptions};
 use crate::log::snapshot::{self, DigestTrailer, SnapshotFile, SnapshotReader};
 use crate::log::{Error, StopFlag};
+use crate::metrics::{Basic, Recorder};
 use crate::tree::image::{self, LoadError};
 use crate::tree::{Tree, TreeOptions};
 use crate::wire::chunk::Chunk;
@@ -39,8 +41,31 @@ pub struct Recovered {
     pub snapshot: Option<Zxid>,
     /// Records replayed behind it.
     pub replayed: u64,
+    /// What that took.
+    pub cost: Cost,
     /// The last of them, for learners, without a gap.
     pub recent: Vec<Proposal>,
+}
+
+/// What a recovery took, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Cost {
+    snapshot_ms: u64,
+    replay_ms: u64,
+    replayed: u64,
+}
+
+impl Cost {
+    /// COMPAT: a replay of nothing is no replay (`FileTxnSnapLog.fastForwardFromEdits`).
+    pub fn count(self, recorder: &Recorder) {
+        let Self { snapshot_ms, replay_ms, replayed } = self;
+        recorder.record(Basic::Dbinittime, snapshot_ms + replay_ms);
+        recorder.record(Basic::StartupSnapLoadTime, snapshot_ms);
+        if replayed > 0 {
+            recorder.record(Basic::StartupTxnsLoaded, replayed);
+            recorder.record(Basic::StartupTxnsLoadTime, replay_ms);
+        }
+    }
 }
 
 /// The last txns of a replay.
@@ -132,7 +157,9 @@ pub fn recover(
     if let Some(file) = snapshot::install(snap_dir, log_dir, stop)? {
         tracing::warn!(file = %file.path.display(), "went on installing a leader's snapshot");
     }
+    let clock = Clock::start();
     let loaded = load_newest(snap_dir, options, stop)?;
+    let loaded_at_us = clock.micros();
     if loaded.is_none() && !options.trust_empty_snapshot && recovery::has_logs(log_dir)? {
         return Err(RecoverError::LogsWithoutSnapshot(snap_dir.display().to_string()));
     }
@@ -156,8 +183,13 @@ pub fn recover(
     for finding in &replayed.findings {
         tracing::warn!("{finding}");
     }
+    let cost = Cost {
+        snapshot_ms: loaded_at_us / 1000,
+        replay_ms: (clock.micros() - loaded_at_us) / 1000,
+        replayed: replayed.records,
+    };
     let recent = recent.proposals.into();
-    Ok(Recovered { tree, snapshot, replayed: replayed.records, recent })
+    Ok(Recovered { tree, snapshot, replayed: replayed.records, cost, recent })
 }
 
 fn load_newest(
@@ -225,6 +257,7 @@ mod tests {
     use crate::ids::{Millis, SessionId, Xid};
     use crate::log::snapshot::Compression;
     use crate::log::{Writer, WriterOptions};
+    use crate::metrics::Metrics;
     use crate::stage::snapshot::{SnapshotOptions, write, write_to_install};
     use crate::wire::code::OpCode;
     use crate::wire::txn::{DIGEST_VERSION, Txn, TxnHeader};
@@ -303,6 +336,21 @@ mod tests {
         stop.raise();
         let stopped = recover().map(|_| ());
         assert!(matches!(stopped, Err(RecoverError::Log(Error::Stopped))), "{stopped:?}");
+    }
+
+    #[test]
+    fn a_replay_of_nothing_is_not_counted() {
+        for (replayed, count) in [(0, 0), (3, 1)] {
+            let metrics = Metrics::new();
+            let cost = Cost { snapshot_ms: 5, replay_ms: 2, replayed };
+            cost.count(&metrics.recorder());
+            let readings = metrics.read();
+            assert_eq!(readings.basic(Basic::Dbinittime).sum, 7);
+            assert_eq!(readings.basic(Basic::StartupSnapLoadTime).sum, 5);
+            assert_eq!(readings.basic(Basic::StartupTxnsLoadTime).sum, 2 * count);
+            let loaded = readings.basic(Basic::StartupTxnsLoaded);
+            assert_eq!((loaded.count, loaded.sum), (count, replayed));
+        }
     }
 
     /// Where txns are missing and the operator wishes to go on: a learner is sent all of what it

@@ -116,6 +116,7 @@ impl ZabStage {
             namespace::count_write(&self.recorder, &record.txn);
             self.tell_changes(changes);
             self.answer(record, &outcome);
+            self.count_propagation(record.header.time);
             self.settle(proposal);
         }
     }

@@ -7,7 +7,7 @@ use super::role::Role;
 use crate::limits::{
     ASKS_AT_ONCE_MAX, PROPOSAL_BYTES_IN_FLIGHT_MAX, PROPOSALS_IN_FLIGHT_MAX, PROPOSALS_RESERVED,
 };
-use crate::metrics::Counter;
+use crate::metrics::{Counter, CounterSet};
 use crate::request::prepare::{self, Author, Stamp, Standing, Write};
 use crate::stage::message::{Ask, WriteAsk};
 use crate::wire::{ErrorCode, OpCode};
@@ -167,6 +167,9 @@ impl ZabStage {
         {
             let tree = self.parts.shared.tree.read();
             self.preparer.prepare(&tree, author, stamp, write, &mut self.record);
+        }
+        if let Some(namespace) = self.preparer.take_exceeded() {
+            self.recorder.add_keyed(CounterSet::QuotaExceededErrorPerNamespace, &namespace, 1);
         }
         self.bytes_in_flight += self.record.len();
         if let Some(member) = &mut self.member {

@@ -15,6 +15,7 @@ mod chores;
 mod commit;
 mod ensemble;
 mod intake;
+mod latency;
 mod outputs;
 mod pace;
 mod reap;
@@ -40,6 +41,7 @@ use crate::stage::message::{Ask, Batch};
 use crate::stage::queue::{Receiver, Sender};
 use crate::stage::shared::Shared;
 use crate::stage::snapshot::SnapshotAsk;
+use crate::stage::storage::recover::Cost;
 use crate::wire::chunk::Chunk;
 use crate::zab::{Input, Output, Proposal, Zab};
 use chores::Chores;
@@ -84,6 +86,8 @@ pub struct Parts {
     pub snapshots: std::sync::mpsc::SyncSender<SnapshotAsk>,
     /// Txns that the recovery found behind the snapshot.
     pub behind_snapshot: u64,
+    /// What it took.
+    pub recovery: Cost,
     /// From the control thread.
     pub inquiries: Receiver<Inquiry>,
     /// How requests become txns.
@@ -161,6 +165,7 @@ impl ZabStage {
         };
         let recorder = shared.metrics.recorder();
         recorder.add(Counter::DigestMismatchesCount, mismatches); // those of the recovery
+        parts.recovery.count(&recorder);
         let (server, settings) = (parts.session_server, &shared.settings);
         let has_local = member.is_some() && settings.local_sessions;
         Self {

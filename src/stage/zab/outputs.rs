@@ -15,7 +15,11 @@ impl ZabStage {
     /// Gives the core an input, and carries out what it answers as far as that can be done now.
     pub(super) fn step(&mut self, input: Input) {
         let mut fresh = std::mem::take(&mut self.fresh);
+        let committed = self.committed_as_leader();
         self.zab.step(self.now, input, &mut fresh);
+        if let Some(committed) = committed {
+            self.count_quorum_acks(committed);
+        }
         if self.is_carrying_out || !self.outputs.is_empty() {
             self.outputs.extend(fresh.drain(..));
         } else {

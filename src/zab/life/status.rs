@@ -5,7 +5,7 @@ use crate::ids::{Epoch, ServerId, Zxid};
 use crate::wire::election::{PeerState, Vote};
 use crate::zab::config::Standing;
 use crate::zab::election::Election;
-use crate::zab::{LinkId, Membership};
+use crate::zab::{LinkId, Membership, Proposal};
 
 /// A learner, as its leader sees it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -82,6 +82,21 @@ impl Zab {
     /// How many proposals were appended and not yet given out as commits.
     pub fn outstanding(&self) -> usize {
         self.history.unapplied()
+    }
+
+    /// The last that a quorum has, as far as this server knows.
+    pub fn last_committed(&self) -> Zxid {
+        self.history.last_committed()
+    }
+
+    /// What a quorum has behind this zxid, as far as it is in memory, the last first.
+    pub fn committed_behind(&self, zxid: Zxid) -> impl Iterator<Item = &Proposal> {
+        self.history.committed().rev().take_while(move |proposal| proposal.zxid > zxid)
+    }
+
+    /// The logged one that is to be committed next.
+    pub fn next_to_commit(&self) -> Option<&Proposal> {
+        self.history.uncommitted().next()
     }
 
     /// How many proposals were appended and are not flushed: what the log's queue has room for.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::ids::Xid;
 use crate::limits::{LEARNER_ASK_BYTES_MAX, LEARNER_ASKS_MAX};
+use crate::metrics::Counter;
 use crate::request::access::Identity;
 use crate::request::prepare::{Author, Standing, Write};
 use crate::request::session::Owner;
@@ -130,6 +131,7 @@ impl ZabStage {
 
     /// A client has come to a learner with its session: it is the learner's from now on.
     fn revalidate(&mut self, link: LinkId, touch: Touch) {
+        self.recorder.add(Counter::RevalidateCount, 1);
         let Touch { session, timeout_ms } = touch;
         let owner = Owner::Link(link.0);
         let is_valid = self.sessions.tracker.reattach(session, timeout_ms, owner, self.now);

@@ -368,11 +368,7 @@ impl ZabStage {
                     return self.break_link(link, zxid, &flaw);
                 }
                 member.note(link, &packet);
-                if let Packet::Proposal { .. } = packet {
-                    self.recorder.add(Counter::LearnerProposalReceivedCount, 1);
-                } else if let Packet::Commit { .. } = packet {
-                    self.recorder.add(Counter::LearnerCommitReceivedCount, 1);
-                }
+                self.count_packet(&packet);
                 Input::Packet { link, packet }
             }
             PeerEvent::LinkDown { link, why } => {
@@ -421,7 +417,10 @@ impl ZabStage {
         while let Some(answer) = self.member.as_ref().and_then(|member| member.answers.pop()) {
             match answer {
                 StorageAnswer::Persisted(record) => self.step(Input::Persisted(record)),
-                StorageAnswer::Rebuilt(tree) => {
+                StorageAnswer::Rebuilt(tree, cost) => {
+                    if let Some(cost) = cost {
+                        cost.count(&self.recorder);
+                    }
                     self.set_rebuilding(false);
                     let last = self.replace_tree(tree);
                     self.step(Input::Rebuilt { last });

@@ -17,6 +17,7 @@ use crate::request::prepare::PrepareConfig;
 use crate::stage::log::LogAsk;
 use crate::stage::queue::{Bell, ParkBell, bounded};
 use crate::stage::shared::{Settings, Shared};
+use crate::stage::storage::recover::Cost;
 use crate::stage::zab::Parts;
 use crate::tree::{Tree, TreeOptions};
 use crate::wire::OpCode;
@@ -96,6 +97,7 @@ fn member() -> (ZabStage, Channel<StorageAsk>, Receiver<LogAsk>) {
         durable: Arc::new(AtomicI64::new(0)),
         snapshots: sync_channel(1).0,
         behind_snapshot: 0,
+        recovery: Cost::default(),
         inquiries: bounded(WORDS_QUEUE_MAX, Arc::clone(&bell)).1,
         prepare: PrepareConfig::default(),
         session_server: 3,

@@ -3,6 +3,7 @@
 use super::played::{Played, Told, zxid};
 use super::*;
 use crate::limits::UNFLUSHED_MAX;
+use crate::metrics::{Advanced, Counter};
 use crate::stage::zab::role::Role;
 
 #[test]
@@ -37,6 +38,38 @@ fn the_end_of_a_local_session_that_waits_for_nothing_is_answered_at_once() {
     let session = played.open_local_session();
     played.write(session, 1, OpCode::CloseSession);
     assert_eq!(played.told(), [Told::Closed(1)]);
+}
+
+/// Number and sum of the milliseconds.
+fn latency(stage: &ZabStage, summary: Advanced) -> (u64, u64) {
+    let summary = stage.parts.shared.metrics.read().advanced(summary);
+    (summary.count, summary.sum)
+}
+
+#[test]
+fn it_counts_what_its_leader_sends_and_how_long_ago_that_was_made() {
+    let mut played = Played::following();
+    let propose = |played: &mut Played, counter| {
+        let (zxid, record) = (zxid(counter), record(zxid(counter)).into());
+        played.hear(UP.0, Packet::Proposal { zxid, record });
+    };
+    played.stage.wall = Millis(-1);
+    propose(&mut played, 1);
+    assert_eq!(latency(&played.stage, Advanced::ProposalLatency), (0, 0), "clocks differ");
+    played.stage.wall = Millis(3);
+    propose(&mut played, 2);
+    assert_eq!(latency(&played.stage, Advanced::ProposalLatency), (1, 2));
+    played.stage.wall = Millis(5);
+    played.hear(UP.0, Packet::Commit { zxid: zxid(1) });
+    played.stage.wall = Millis(20);
+    played.hear(UP.0, Packet::Commit { zxid: zxid(2) });
+    assert_eq!(latency(&played.stage, Advanced::CommitPropagationLatency), (2, 4 + 19));
+    assert_eq!(latency(&played.stage, Advanced::PropagationLatency), (0, 0), "not applied yet");
+    played.flush(zxid(2));
+    assert_eq!(latency(&played.stage, Advanced::PropagationLatency), (2, 2 * 19));
+    let readings = played.stage.parts.shared.metrics.read();
+    assert_eq!(readings.counter(Counter::LearnerProposalReceivedCount), 2);
+    assert_eq!(readings.counter(Counter::LearnerCommitReceivedCount), 2);
 }
 
 /// It is sent one proposal more than its disk has room for; how many it has room for.

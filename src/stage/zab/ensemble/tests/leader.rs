@@ -2,7 +2,7 @@
 
 use super::played::{Played, Told, zxid};
 use super::*;
-use crate::metrics::Counter;
+use crate::metrics::{Advanced, Counter};
 use crate::stage::service::Service;
 use crate::wire::quorum::Touch;
 
@@ -57,6 +57,37 @@ fn the_end_of_a_local_session_that_waits_for_nothing_is_answered_at_once() {
     let session = played.open_local_session();
     played.write(session, 1, OpCode::CloseSession);
     assert_eq!(played.told(), [Told::Closed(1)]);
+}
+
+#[test]
+fn how_long_a_quorum_took_is_counted_once_and_without_its_own_disk() {
+    let mut played = Played::leading();
+    let session = played.open_local_session();
+    let quorum = |played: &Played| {
+        let readings = played.stage.parts.shared.metrics.read();
+        let summary = readings.advanced(Advanced::QuorumAckLatency);
+        (summary.count, summary.sum)
+    };
+    for (xid, counter) in [(1, 1), (2, 2)] {
+        played.stage.wall = Millis(100);
+        played.write(session, xid, OpCode::SetData);
+        played.stage.wall = Millis(107);
+        assert_eq!(quorum(&played), (u64::from(counter - 1), u64::from(counter - 1) * 7));
+        played.hear_acks(zxid(counter));
+    }
+    assert_eq!(quorum(&played), (2, 14));
+    played.flush(zxid(2));
+    assert_eq!(quorum(&played), (2, 14));
+}
+
+#[test]
+fn it_counts_the_sessions_that_learners_ask_for() {
+    let mut played = Played::leading();
+    let touch = Touch { session: SessionId(5), timeout_ms: 4000 };
+    played.hear(1, Packet::Revalidate(touch));
+    assert_eq!(played.stage.take_in(1), 1);
+    let readings = played.stage.parts.shared.metrics.read();
+    assert_eq!(readings.counter(Counter::RevalidateCount), 1);
 }
 
 /// An observer whose history this leader does not have asks for a snapshot, while the tree lacks

@@ -56,6 +56,7 @@ pub fn run(asks: &Receiver<SnapshotAsk>, shared: &Arc<Shared>, options: &Snapsho
         let image = match ask {
             SnapshotAsk::Write(image) => image,
             SnapshotAsk::Barrier(done) => {
+                shared.snapshots.resume();
                 let _ = done.try_send(()); // who asked may have left
                 continue;
             }
@@ -74,13 +75,22 @@ fn take(
     recorder: &Recorder,
 ) -> Result<(), Error> {
     let start = shared.clock.micros();
-    let written = write(image, &shared.tree, options);
+    let written = write(image, &shared.tree, options, &shared.snapshots);
     let garbage = shared.tree.write().end_image(image);
     drop(garbage); // after the lock
-    let Some(file) = written? else {
-        shared.snapshots.end(0);
-        tracing::info!(zxid = %image.zxid, "snapshot given up: the tree was replaced");
-        return Ok(());
+    let file = match written {
+        Ok(Some(file)) => file,
+        Ok(None) => {
+            shared.snapshots.end(0);
+            tracing::info!(zxid = %image.zxid, "snapshot given up: the tree was replaced");
+            return Ok(());
+        }
+        Err(Error::Stopped) => {
+            shared.snapshots.end_unfinished();
+            tracing::info!(zxid = %image.zxid, "snapshot given up: the leader takes history back");
+            return Ok(());
+        }
+        Err(error) => return Err(error),
     };
     let end = shared.clock.micros();
     let micros = end - start;
@@ -93,10 +103,10 @@ fn take(
 }
 
 /// Half of the disk's time is the log's, whatever the size of the tree.
-fn give_way(file: &mut SnapshotWriter) -> Result<(), Error> {
+fn give_way(file: &mut SnapshotWriter, turns: &SnapshotTurns) -> Result<(), Error> {
     let clock = Clock::start();
     file.settle()?;
-    std::thread::park_timeout(clock.elapsed());
+    turns.pause(clock.elapsed());
     Ok(())
 }
 
@@ -104,14 +114,16 @@ fn give_way(file: &mut SnapshotWriter) -> Result<(), Error> {
 /// is there no more.
 ///
 /// # Errors
-/// The disk's; what was written of the file is removed.
+/// The disk's, or [`Error::Stopped`] if it is given up; what was written of the file is removed.
 pub fn write(
     image: &Image,
     tree: &RwLock<Tree>,
     options: &SnapshotOptions,
+    turns: &SnapshotTurns,
 ) -> Result<Option<SnapshotFile>, Error> {
     let mut file = create(image, options)?;
-    if !append(&mut file, image, tree, give_way)? {
+    let settle = |file: &mut SnapshotWriter| give_way(file, turns);
+    if !append(&mut file, image, tree, || turns.check(), settle)? {
         return Ok(None);
     }
     file.finish(&trailers(image, options)).map(Some)
@@ -127,12 +139,8 @@ pub fn write_first(
     options: &SnapshotOptions,
     stop: &StopFlag,
 ) -> Result<Option<SnapshotFile>, Error> {
-    let settle = |file: &mut SnapshotWriter| {
-        stop.check()?;
-        file.settle()
-    };
     let mut file = create(image, options)?;
-    if !append(&mut file, image, tree, settle)? {
+    if !append(&mut file, image, tree, || stop.check(), SnapshotWriter::settle)? {
         return Ok(None);
     }
     file.finish(&trailers(image, options)).map(Some)
@@ -150,7 +158,7 @@ pub fn write_to_install(
 ) -> Result<bool, Error> {
     let SnapshotOptions { snap_dir, compression, .. } = options;
     let mut file = SnapshotWriter::create_to_install(snap_dir, image.zxid, *compression)?;
-    if !append(&mut file, image, tree, SnapshotWriter::settle)? {
+    if !append(&mut file, image, tree, || Ok(()), SnapshotWriter::settle)? {
         return Ok(false);
     }
     file.finish(&trailers(image, options)).map(|_| true)
@@ -165,6 +173,7 @@ fn append(
     file: &mut SnapshotWriter,
     image: &Image,
     tree: &RwLock<Tree>,
+    check: impl Fn() -> Result<(), Error>,
     settle: impl Fn(&mut SnapshotWriter) -> Result<(), Error>,
 ) -> Result<bool, Error> {
     let mut chunk = Vec::with_capacity(2 * SNAPSHOT_CHUNK_BYTES);
@@ -173,6 +182,7 @@ fn append(
     let mut progress = Progress::More;
     let mut settled = 0;
     while progress == Progress::More {
+        check()?;
         {
             let tree = tree.read();
             progress = walker.append(&tree, &mut chunk, SNAPSHOT_CHUNK_NODES, SNAPSHOT_CHUNK_BYTES);

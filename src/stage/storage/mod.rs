@@ -8,6 +8,8 @@
 
 mod receive;
 pub mod recover;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -169,10 +171,12 @@ impl Parts {
         Ok(Some((recovered.tree, recovered.cost)))
     }
 
-    /// Has the log thread cut, once no snapshot of the history that goes can come any more.
+    /// Has the log thread cut, once no snapshot of the history that goes can come any more. One
+    /// that is being written is given up: the rest of it may take longer than the leader waits.
     fn cut(&self, cut: Cut) -> Result<bool, Fatal> {
         let lost = || Fatal::new(ExitCode::Unexpected, "a thread ended while a log was to be cut");
         let (done, finished) = sync_channel(1);
+        self.shared.snapshots.give_up();
         self.snapshots.send(SnapshotAsk::Barrier(done)).map_err(|_| lost())?;
         finished.recv().map_err(|_| lost())?;
         let (done, is_cut) = sync_channel(1);

@@ -85,9 +85,11 @@ impl Parts {
             image.ok_or_else(|| Fatal::new(ExitCode::Unexpected, "no room for an image"))?;
         let tree = RwLock::new(tree);
         let _files = self.shared.files.lock();
+        self.shared.snapshots.give_up(); // already: it shares the disk with the leader's
         snapshot::write_to_install(&image, &tree, &self.options)
             .map_err(|error| Fatal::new(ExitCode::Snapshot, error))?;
         self.cut(Cut::Install(zxid))?;
+        let _ = self.shared.snapshots.take_owed(); // this one is in its place
         let dir = self.options.snap_dir.display();
         let millis = self.shared.clock.now().0 - start.0;
         tracing::info!(nodes, millis, "Snapshotting: {zxid} to {dir}/snapshot.{:x}", zxid.0);

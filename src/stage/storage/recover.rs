@@ -258,7 +258,7 @@ mod tests {
     use crate::log::snapshot::Compression;
     use crate::log::{Writer, WriterOptions};
     use crate::metrics::Metrics;
-    use crate::stage::snapshot::{SnapshotOptions, write, write_to_install};
+    use crate::stage::snapshot::{SnapshotOptions, SnapshotTurns, write, write_to_install};
     use crate::wire::code::OpCode;
     use crate::wire::txn::{DIGEST_VERSION, Txn, TxnHeader};
 
@@ -328,7 +328,7 @@ mod tests {
             let image = tree.begin_image().unwrap();
             let (snap_dir, compression) = (dir.path().to_owned(), Compression::None);
             let to = SnapshotOptions { snap_dir, compression, zxid_trailer: false };
-            write(&image, &RwLock::new(tree), &to).unwrap();
+            write(&image, &RwLock::new(tree), &to, &SnapshotTurns::default()).unwrap();
         }
         let stop = StopFlag::default();
         let recover = || recover(dir.path(), dir.path(), &options(), &stop);

@@ -42,7 +42,7 @@ impl ZabStage {
     /// Begins a snapshot if one is due; called between txns, under the write lock.
     pub(super) fn consider_snapshot(&mut self, tree: &mut Tree) {
         let (pace, shared) = (&mut self.chores.pace, &self.parts.shared);
-        if !pace.is_due() {
+        if !pace.is_due(&shared.snapshots) {
             return;
         }
         let now = shared.clock.micros();

@@ -1,7 +1,7 @@
 //! When a snapshot is due, and beginning one.
 //!
 //! One that is due stays due until its image was handed over: while the last one is being written,
-//! or rests, nothing is lost but time.
+//! or rests, nothing is lost but time. One that was given up after that is due again.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -46,7 +46,10 @@ impl Pace {
     }
 
     /// Whether enough has happened for a snapshot.
-    pub(super) const fn is_due(&self) -> bool {
+    pub(super) fn is_due(&mut self, turns: &SnapshotTurns) -> bool {
+        if turns.take_owed() {
+            self.txns = self.txns.max(self.txns_due + 1);
+        }
         self.txns > self.txns_due || self.bytes > self.bytes_due
     }
 
@@ -132,7 +135,7 @@ mod tests {
         /// After one more txn.
         fn txn(&mut self, now: u64) -> bool {
             self.pace.count(1);
-            self.pace.is_due()
+            self.pace.is_due(&self.turns)
                 && self.pace.consider(&mut self.tree, &self.turns, now, &self.snapshots)
         }
 
@@ -170,6 +173,17 @@ mod tests {
         assert!(!scene.txn(999), "it rests");
         assert!(scene.txn(1000), "the next txn");
         assert!(!scene.txn(1000), "and then counts anew");
+    }
+
+    /// However little has happened since.
+    #[test]
+    fn one_that_was_given_up_is_due_again() {
+        let mut scene = Scene::new(0);
+        scene.txns_to_next(0);
+        scene.take();
+        scene.turns.end_unfinished();
+        assert!(scene.txn(0), "the next txn");
+        assert!(!scene.txn(0), "and then counts anew");
     }
 
     /// The thread has ended one, and does not wait for the next yet.

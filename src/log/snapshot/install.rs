@@ -18,8 +18,8 @@ use crate::log::stop::StopFlag;
 /// `None` if there is none, and then nothing is touched. No writer may be open.
 ///
 /// # Errors
-/// [`Error::Installing`] if that one is damaged, or [`Error::Stopped`] soon after `stop` was raised:
-/// nothing was touched then. [`Error::Io`]; to be called again then, by the next start.
+/// [`Error::Installing`] if that one is damaged, or [`Error::Stopped`] soon after `stop` was
+/// raised: nothing was touched then. [`Error::Io`]; to be called again then, by the next start.
 pub fn install(
     snap_dir: &Path,
     log_dir: &Path,
@@ -45,8 +45,8 @@ pub fn install(
     Ok(Some(SnapshotFile::at(path)))
 }
 
-/// It was whole when it got its name: if it is not, the disk has changed it. An older snapshot is no
-/// way out, for an install that was broken off has deleted logs, of the newest txns first.
+/// It was whole when it got its name: if it is not, the disk has changed it. An older snapshot is
+/// no way out, for an install that was broken off has deleted logs, of the newest txns first.
 fn check(waiting: &Path, stop: &StopFlag) -> Result<(), Error> {
     match verify_unless(&SnapshotFile::at(waiting.to_path_buf()), stop) {
         Ok(_) => Ok(()),

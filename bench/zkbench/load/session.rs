@@ -205,7 +205,8 @@ async fn converse(stream: &Stream, lane: &mut Lane, cx: &Context) -> Result<(), 
             {
                 return Poll::Ready(Event::Phase);
             }
-            if writing.is_none() && lane.has_due() {
+            // An open loop's schedule may have ended behind its last reply.
+            if writing.is_none() && (lane.has_due() || lane.is_done(at)) {
                 return Poll::Ready(Event::Due);
             }
             alarm.as_mut().poll(task).map(|()| Event::Alarm)

@@ -192,13 +192,13 @@ impl Noise {
         let stop = Arc::new(AtomicBool::new(false));
         let told = stop.clone();
         let thread = std::thread::spawn(move || {
-            let (clock, mut longest) = (Clock::start(), Duration::ZERO);
+            let mut longest = Duration::ZERO;
             while !told.load(Ordering::Relaxed) {
-                let before = clock.elapsed();
+                let clock = Clock::start();
                 wait_for(NOISE_REST, || false);
                 file.write_all_at(&[7; 4096], 0)?;
                 file.sync_data()?;
-                longest = longest.max(clock.elapsed() - before);
+                longest = longest.max(clock.elapsed());
             }
             Ok(longest)
         });

@@ -11,12 +11,14 @@ mod create;
 mod delete;
 mod multi;
 mod outstanding;
+mod quota;
 mod session;
 mod size;
 
 use std::borrow::Cow;
 
 use self::outstanding::{Outstanding, State};
+pub use self::quota::Exceeded;
 use self::size::RecordSize;
 use super::access::{self, AccessConfig, Identity, Verdicts};
 use crate::ids::{Millis, SessionId, Xid, Zxid};
@@ -153,7 +155,7 @@ pub struct Preparer {
     /// Of this write's author.
     verdicts: Verdicts,
     /// See [`Self::take_exceeded`].
-    exceeded: Option<Box<str>>,
+    exceeded: Option<Exceeded>,
 }
 
 /// One write on its way to a txn.
@@ -230,6 +232,7 @@ impl Preparer {
         let step = Step { tree, author, stamp };
         self.size.begin();
         self.verdicts.forget();
+        self.exceeded = None;
         let mut error = None;
         let (op, txn) = match self.txn(&step, write, &mut error) {
             Ok(txn) => txn,
@@ -355,36 +358,6 @@ impl Preparer {
             self.recent_acl = acl.iter().cloned().map(Acl::into_owned).collect();
         }
         self.recent_acl.clone()
-    }
-
-    /// The child of the root below which the last write that was prepared would have exceeded a
-    /// quota: for metrics (`ZooKeeperServer.updateQuotaExceededMetrics`).
-    pub fn take_exceeded(&mut self) -> Option<Box<str>> {
-        self.exceeded.take()
-    }
-
-    /// Against what is used in the tree as applied, not as it will be: so does Java.
-    fn check_quota(
-        &mut self,
-        step: &Step<'_>,
-        path: &str,
-        nodes: i64,
-        bytes: i64,
-    ) -> Result<(), ErrorCode> {
-        if !self.config.enforce_quota {
-            return Ok(());
-        }
-        let Some(quota) = step.tree.quota_of(path) else { return Ok(()) };
-        let exceeds = |more: i64, used: i64, limit: i64| {
-            more != 0 && limit >= 0 && used.saturating_add(more) > limit
-        };
-        if exceeds(nodes, quota.usage.count, quota.limits.count_hard)
-            || exceeds(bytes, quota.usage.bytes, quota.limits.bytes_hard)
-        {
-            self.exceeded = path.split('/').nth(1).map(Box::from);
-            return Err(ErrorCode::QuotaExceeded);
-        }
-        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 //! Each stage is one thread's loop: take a bounded batch, step, push. Between them are bounded
 //! queues. Decisions of protocol belong to the pure modules; a stage moves bytes and messages.
 
+mod complaints;
 pub mod control;
 pub mod log;
 pub mod message;

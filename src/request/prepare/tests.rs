@@ -6,6 +6,7 @@ use crate::tree::{NodeKind, Outcome, TTL_MS_MAX};
 use crate::wire::request::{Create, Reconfig};
 use crate::wire::txn::{CreateTxn, TxnHeader};
 
+mod quota;
 mod session;
 mod size;
 
@@ -470,44 +471,6 @@ fn the_reaper_looks_again() {
     assert!(server.tree.find("/c").is_none() && server.tree.find("/ttl").is_none());
     server.preparer.config.container_never_used_max = Millis(1);
     assert_eq!(reap(&mut server, "/unused"), None);
-}
-
-#[test]
-fn hard_quotas_hold() {
-    let mut server =
-        Server::with(PrepareConfig { enforce_quota: true, ..PrepareConfig::default() });
-    let quota = |name: &'static str, data: &'static [u8]| {
-        Request::Create(Create { data: Some(data), ..make(name, 0) })
-    };
-    for request in [
-        create("/a", 0),
-        quota("/zookeeper/quota/a", b""),
-        quota(
-            "/zookeeper/quota/a/zookeeper_limits",
-            b"count=1,bytes=1=;byteHardLimit=12;countHardLimit=3",
-        ),
-        quota("/zookeeper/quota/a/zookeeper_stats", b""),
-    ] {
-        assert_eq!(server.send(request), ErrorCode::Ok);
-    }
-    server.apply();
-    let empty = |path| Request::Create(Create { data: None, ..make(path, 0) });
-    let big = |version| Request::SetData { path: "/a".into(), data: Some(&[0; 13]), version };
-    assert_eq!(server.send(create("/a/b", 0)), ErrorCode::Ok);
-    assert_eq!(server.send(empty("/a/c")), ErrorCode::Ok);
-    server.apply();
-    assert_eq!(server.preparer.take_exceeded(), None);
-    assert_eq!(server.send(empty("/a/d")), ErrorCode::QuotaExceeded, "three nodes");
-    assert_eq!(server.preparer.take_exceeded().as_deref(), Some("a"));
-    assert_eq!(server.send(big(9)), ErrorCode::QuotaExceeded, "before the version is looked at");
-    assert_eq!(server.send(set("/a", 9)), ErrorCode::BadVersion);
-    assert_eq!(server.send(create("/b", 0)), ErrorCode::Ok, "elsewhere nothing is limited");
-    // Only what is committed counts: the second does not see the first.
-    assert_eq!(server.send(delete("/a/c", 0)), ErrorCode::Ok);
-    server.apply();
-    let both = vec![empty("/a/c"), empty("/a/d")];
-    assert_eq!(server.send(Request::Multi(both)), ErrorCode::Ok);
-    server.apply();
 }
 
 #[test]

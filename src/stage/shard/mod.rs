@@ -25,11 +25,11 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use crate::ids::{Millis, SessionId};
-use crate::limits::COMPLAINT_INTERVAL_MS;
 use crate::metrics::{Counter, Recorder};
 use crate::net::{Close, CloseReason, ConnectionId, Event, NetError, OsError, Reactor};
 use crate::reply::watch::WatchTable;
 use crate::request::access::Identity;
+use crate::stage::complaints::Complaints;
 use crate::stage::control::{Question, WordAsk};
 use crate::stage::message::{Ask, Batch, Origin};
 use crate::stage::queue::{Receiver, Sender};
@@ -96,25 +96,6 @@ pub struct Shard {
 /// Keys the hash of watched paths, which clients choose.
 fn hash_seed() -> u64 {
     RandomState::new().hash_one(0)
-}
-
-#[derive(Debug, Default)]
-struct Complaints {
-    last: Option<Millis>,
-    withheld: u64,
-}
-
-impl Complaints {
-    /// How many were not logged since the last one that was; `None` if this one is not, either.
-    fn next(&mut self, now: Millis) -> Option<u64> {
-        let due = Millis(now.0 - COMPLAINT_INTERVAL_MS);
-        if self.last.is_some_and(|last| last > due) {
-            self.withheld += 1;
-            return None;
-        }
-        self.last = Some(now);
-        Some(std::mem::take(&mut self.withheld))
-    }
 }
 
 impl Shard {

@@ -8,7 +8,7 @@ use crate::limits::{
     ASKS_AT_ONCE_MAX, PROPOSAL_BYTES_IN_FLIGHT_MAX, PROPOSALS_IN_FLIGHT_MAX, PROPOSALS_RESERVED,
 };
 use crate::metrics::{Counter, CounterSet};
-use crate::request::prepare::{self, Author, Stamp, Standing, Write};
+use crate::request::prepare::{self, Author, Exceeded, Stamp, Standing, Write};
 use crate::stage::message::{Ask, WriteAsk};
 use crate::wire::{ErrorCode, OpCode};
 use crate::zab::{Input, Proposal};
@@ -168,8 +168,8 @@ impl ZabStage {
             let tree = self.parts.shared.tree.read();
             self.preparer.prepare(&tree, author, stamp, write, &mut self.record);
         }
-        if let Some(namespace) = self.preparer.take_exceeded() {
-            self.recorder.add_keyed(CounterSet::QuotaExceededErrorPerNamespace, &namespace, 1);
+        if let Some(exceeded) = self.preparer.take_exceeded() {
+            self.complain_of(&exceeded);
         }
         self.bytes_in_flight += self.record.len();
         if let Some(member) = &mut self.member {
@@ -179,5 +179,15 @@ impl ZabStage {
         let proposal = Proposal { zxid: stamp.zxid, record: self.chunk.put(&self.record) };
         self.awaited.push(pending);
         self.step(Input::Propose(proposal));
+    }
+
+    fn complain_of(&mut self, exceeded: &Exceeded) {
+        if exceeded.is_hard {
+            let set = CounterSet::QuotaExceededErrorPerNamespace;
+            self.recorder.add_keyed(set, &exceeded.namespace, 1);
+        }
+        if let Some(withheld) = self.complaints.next(self.now) {
+            tracing::warn!(withheld, "{exceeded}");
+        }
     }
 }

@@ -35,6 +35,7 @@ use crate::limits::{
 use crate::metrics::{Counter, Recorder};
 use crate::net::{Event, NetError, Reactor, Wait};
 use crate::request::prepare::{PrepareConfig, Preparer};
+use crate::stage::complaints::Complaints;
 use crate::stage::control::Inquiry;
 use crate::stage::log::LogAsk;
 use crate::stage::message::{Ask, Batch};
@@ -138,6 +139,8 @@ pub struct ZabStage {
     told: bool,
     /// Digest mismatches seen so far.
     mismatches: u64,
+    /// Of quotas.
+    complaints: Complaints,
 }
 
 impl ZabStage {
@@ -193,6 +196,7 @@ impl ZabStage {
             is_appending: false,
             told: false,
             mismatches,
+            complaints: Complaints::default(),
             parts,
         }
     }

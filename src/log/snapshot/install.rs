@@ -40,6 +40,8 @@ pub fn install(
     for snapshot in list(snap_dir)? {
         names::remove(&snapshot.path)?;
     }
+    // Before the rename: if only that outlived a power failure, an old one could be the newest.
+    names::flush_directory(snap_dir)?;
     fs::rename(&waiting, &path).map_err(Error::io(Action::Rename, &waiting))?;
     names::flush_directory(snap_dir)?;
     Ok(Some(SnapshotFile::at(path)))

@@ -88,6 +88,7 @@ fn quotas(context: &mut Context) {
         assert_eq!(metric(&server, &format!("zk_cnt_{name}")), count, "{name}");
     }
     assert!(metric(&server, "zk_cnt_sync_processor_queue_flush_time_ms") >= 9);
+    assert_eq!(metric(&server, "zk_commit_count"), 0, "a leader's");
 }
 
 fn watches_and_bytes(context: &mut Context) {

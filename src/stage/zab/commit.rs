@@ -135,9 +135,11 @@ impl ZabStage {
         if matches!(self.role, Role::Ordering) {
             self.preparer.applied(proposal.zxid);
             self.bytes_in_flight -= proposal.record.len();
+            if self.member.is_some() {
+                self.recorder.add(Counter::CommitCount, 1); // COMPAT: no others (`Leader.commit`)
+            }
         }
         self.chores.count_txn(proposal.record.len());
-        self.recorder.add(Counter::CommitCount, 1);
     }
 
     /// Each shard that has watches gets each change.

@@ -70,6 +70,7 @@ fn it_counts_what_its_leader_sends_and_how_long_ago_that_was_made() {
     let readings = played.stage.parts.shared.metrics.read();
     assert_eq!(readings.counter(Counter::LearnerProposalReceivedCount), 2);
     assert_eq!(readings.counter(Counter::LearnerCommitReceivedCount), 2);
+    assert_eq!(readings.counter(Counter::CommitCount), 0, "its leader's");
 }
 
 /// It is sent one proposal more than its disk has room for; how many it has room for.

@@ -78,6 +78,8 @@ fn how_long_a_quorum_took_is_counted_once_and_without_its_own_disk() {
     assert_eq!(quorum(&played), (2, 14));
     played.flush(zxid(2));
     assert_eq!(quorum(&played), (2, 14));
+    let readings = played.stage.parts.shared.metrics.read();
+    assert_eq!(readings.counter(Counter::CommitCount), 2);
 }
 
 #[test]

@@ -6,8 +6,8 @@
 //! Source: `ZooKeeperServer.checkACL`, `PrepRequestProcessor.fixupACL`, `ProviderRegistry`.
 
 mod digest;
+mod grants;
 mod ip;
-mod verdicts;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 pub use self::digest::{Digest, DigestAlgorithm};
-pub use self::verdicts::Verdicts;
+pub use self::grants::Grants;
 use crate::wire::record::perms;
 use crate::wire::{Acl, ErrorCode};
 

@@ -20,7 +20,7 @@ use std::borrow::Cow;
 use self::outstanding::{Outstanding, State};
 pub use self::quota::Exceeded;
 use self::size::RecordSize;
-use super::access::{self, AccessConfig, Identity, Verdicts};
+use super::access::{self, AccessConfig, Grants, Identity};
 use crate::ids::{Millis, SessionId, Xid, Zxid};
 use crate::limits::QUORUM_PACKET_BYTES_MAX_DEFAULT;
 use crate::tree::digest::{Prefix, is_digested};
@@ -153,7 +153,7 @@ pub struct Preparer {
     /// Of this write's record.
     size: RecordSize,
     /// Of this write's author.
-    verdicts: Verdicts,
+    grants: Grants,
     /// See [`Self::take_exceeded`].
     exceeded: Option<Exceeded>,
 }
@@ -205,8 +205,8 @@ impl Preparer {
         let outstanding = Outstanding::new(config.tree.digest);
         let size = RecordSize::new(config.record_bytes_max);
         let recent_acl = [Acl::anyone(perms::ALL)].into();
-        let verdicts = Verdicts::default();
-        Self { config, outstanding, recent_acl, size, verdicts, exceeded: None }
+        let grants = Grants::default();
+        Self { config, outstanding, recent_acl, size, grants, exceeded: None }
     }
 
     /// Changes in flight: two or so for each txn. Bounded by the proposals in flight.
@@ -231,7 +231,7 @@ impl Preparer {
     ) -> Prepared {
         let step = Step { tree, author, stamp };
         self.size.begin();
-        self.verdicts.forget();
+        self.grants.forget();
         self.exceeded = None;
         let mut error = None;
         let (op, txn) = match self.txn(&step, write, &mut error) {
@@ -317,7 +317,7 @@ impl Preparer {
     }
 
     fn permit(&mut self, step: &Step<'_>, node: &State, needed: i32) -> Result<(), ErrorCode> {
-        self.verdicts.check(&self.config.access, &node.acl, needed, step.author.identities)
+        self.grants.check(&self.config.access, &node.acl, needed, step.author.identities)
     }
 
     fn put(&mut self, step: &Step<'_>, path: &str, was: u32, state: State) {

@@ -4,7 +4,7 @@
 //! nothing is allocated on the way. What watch to set is told, not done: the table is the shard's.
 //! Source: `FinalRequestProcessor`.
 
-use super::access::{self, AccessConfig, Identity, Verdicts};
+use super::access::{self, AccessConfig, Grants, Identity};
 use crate::ids::SessionId;
 use crate::limits::MULTI_READ_BYTES_MAX;
 use crate::tree::{Node, Tree};
@@ -49,7 +49,7 @@ pub fn serve<'r>(
     caller: &Caller<'_>,
     out: &mut Vec<u8>,
 ) -> Served<'r> {
-    let mut view = View { config, tree, caller, verdicts: Verdicts::default() };
+    let mut view = View { config, tree, caller, grants: Grants::default() };
     let served = view.serve(request, &mut Writer::new(out));
     served.unwrap_or_else(|code| Served { code, watch: None })
 }
@@ -58,7 +58,7 @@ struct View<'a> {
     config: &'a AccessConfig,
     tree: &'a Tree,
     caller: &'a Caller<'a>,
-    verdicts: Verdicts,
+    grants: Grants,
 }
 
 const DONE: Served<'static> = Served { code: ErrorCode::Ok, watch: None };
@@ -110,7 +110,7 @@ impl<'a> View<'a> {
 
     fn permit(&mut self, node: &Node, needed: i32) -> Result<(), ErrorCode> {
         let acl = self.tree.acl(node);
-        self.verdicts.check(self.config, acl, needed, self.caller.identities)
+        self.grants.check(self.config, acl, needed, self.caller.identities)
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "a Read has one of these four opcodes")]

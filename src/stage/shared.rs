@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 
+use crossbeam_queue::ArrayQueue;
 use parking_lot::{Mutex, RwLock};
 
 use crate::clock::Clock;
 use crate::error::Fatal;
-use crate::ids::Millis;
+use crate::ids::{Millis, SessionId};
+use crate::limits::RETURNING_MAX;
 use crate::metrics::Metrics;
 use crate::request::access::AccessConfig;
 use crate::request::session::TimeoutRange;
@@ -162,6 +164,9 @@ pub struct Shared {
     pub clock: Clock,
     /// When the next snapshot may be begun.
     pub snapshots: SnapshotTurns,
+    /// Sessions that clients have come back with, and shown the password of. Their turn with the
+    /// zab thread may be late; they are heard of at once.
+    pub returning: ArrayQueue<SessionId>,
     stopping: AtomicBool,
     /// To the control thread, which ends the process. One message is enough.
     failures: SyncSender<Fatal>,
@@ -195,6 +200,7 @@ impl Shared {
             admission: Admission::default(),
             clock,
             snapshots: SnapshotTurns::default(),
+            returning: ArrayQueue::new(RETURNING_MAX),
             stopping: AtomicBool::new(false),
             failures,
             has_failed: AtomicBool::new(false),

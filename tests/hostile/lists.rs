@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ringkeeper::clock::Clock;
-use ringkeeper::wire::request::{Create, Read, Request};
+use ringkeeper::wire::request::{AddWatchMode, Create, Read, Request};
 use ringkeeper::wire::{Acl, OpCode};
 
 use crate::Context;
@@ -24,6 +24,7 @@ const WRITE: i32 = 2;
 pub const CASES: &[Case<Context>] = &[
     ("a multiRead looks through a long list once", many_reads),
     ("a multi looks through a long list once", many_checks),
+    ("events of a multi are held against a long list once", many_events),
 ];
 
 /// A node whose list names many others, and this client last.
@@ -67,4 +68,16 @@ fn many_checks(context: &mut Context) {
     let check = || Request::Check { path: "/c".into(), version: -1 };
     let checks = (0..STEPS).map(|_| check()).collect();
     others_are_served_beside(context, &mut client, &Request::Multi(checks));
+}
+
+/// The watcher may not read what it watches: no event is sent, so none is too many.
+fn many_events(context: &mut Context) {
+    let mut client = Client::connect(context.server.address).unwrap();
+    create_listed(&mut client, "/w", WRITE);
+    let mut watcher = Client::connect(context.server.address).unwrap();
+    watcher.must(&Request::AddWatch { path: "/w".into(), mode: AddWatchMode::Persistent });
+    let set = || Request::SetData { path: "/w".into(), data: None, version: -1 };
+    let sets = (0..STEPS).map(|_| set()).collect();
+    others_are_served_beside(context, &mut client, &Request::Multi(sets));
+    watcher.must(&Request::Ping);
 }

@@ -20,8 +20,8 @@ pub(super) enum Phase {
     Fresh,
     /// Waits for the answer to a four-letter word.
     Word,
-    /// Its connect request is with the zab thread; it is let wait as long as its session would.
-    Connecting { until: Millis },
+    /// Its connect request is with the zab thread.
+    Connecting,
     /// It has a session.
     Open,
     /// Nothing it sends is looked at any more.
@@ -198,6 +198,9 @@ pub(super) struct Client {
     pub(super) stall: Option<Stall>,
     /// Events appended since its outbox was last short.
     pub(super) event_bytes: usize,
+    /// It has asked for a session that would live until then, and may wait for it as long. Before
+    /// it has asked it is 0.
+    pub(super) patient_until: Millis,
     pub(super) tally: Tally,
 }
 
@@ -219,6 +222,7 @@ impl Client {
             ear: Ear::default(),
             stall: None,
             event_bytes: 0,
+            patient_until: Millis(0),
             tally: Tally::new(now),
         }
     }

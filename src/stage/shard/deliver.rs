@@ -8,7 +8,6 @@ use crate::ids::{Xid, Zxid};
 use crate::limits::{EVENT_BYTES_MAX, OUTBOX_BYTES_PAUSE};
 use crate::metrics::{Advanced, Basic, Counter, Recorder};
 use crate::reply::response;
-use crate::request::access;
 use crate::stage::message::{Batch, Entry, SessionCell};
 use crate::stage::service::Service;
 use crate::stage::shared::Shared;
@@ -28,6 +27,7 @@ impl Shard {
                 self.deliver_entry(entry, &bytes, last_zxid);
             }
         }
+        self.grants.forget(); // requests may change identities
     }
 
     fn deliver_entry(&mut self, entry: Entry, bytes: &[u8], last_zxid: Zxid) {
@@ -80,7 +80,7 @@ impl Shard {
 
     fn attach(&mut self, id: ConnectionId, cell: Arc<SessionCell>, frame: &[u8], last_zxid: Zxid) {
         match self.clients.get_mut(&id) {
-            Some(client) if matches!(client.phase, Phase::Connecting { .. }) => {
+            Some(client) if client.phase == Phase::Connecting => {
                 client.phase = Phase::Open;
                 client.session = Some(cell);
                 match client.session_asked_at_us.take() {
@@ -122,7 +122,7 @@ impl Shard {
 
     /// The role has ended. Sessions stay; their clients find them again on another server.
     fn cut_all(&mut self) {
-        let has_session = |phase| matches!(phase, Phase::Connecting { .. } | Phase::Open);
+        let has_session = |phase| matches!(phase, Phase::Connecting | Phase::Open);
         let of = |(id, client): (&ConnectionId, &Client)| has_session(client.phase).then_some(*id);
         let ids: Vec<_> = self.clients.iter().filter_map(of).collect();
         for id in ids {
@@ -133,12 +133,11 @@ impl Shard {
     /// Tells the watchers of a change that they may know of. A client that does not read cannot
     /// make events pile up without end; a long reply to one that does is no reason to close it.
     fn fire(&mut self, change: &Change) {
-        let Self { parts, clients, watches, recorder, overfull, .. } = self;
+        let Self { parts, clients, watches, recorder, overfull, grants, .. } = self;
         let access = &parts.shared.settings.access;
         let may_read = |key: u64, acl: &SharedAcl| {
             let client: Option<&Client> = clients.get(&ConnectionId::from_bits(key));
-            client
-                .is_some_and(|client| access::permits(access, acl, perms::READ, &client.identities))
+            client.is_some_and(|client| grants.permit(access, acl, perms::READ, &client.identities))
         };
         let reactor = &mut parts.reactor;
         let (mut told, mut told_of_parent) = (0, 0);

@@ -3,7 +3,7 @@
 use super::client::Phase;
 use super::serve::Step;
 use super::{Close, ConnectionId, Shard};
-use crate::ids::{Millis, SessionId};
+use crate::ids::{Millis, SessionId, Zxid};
 use crate::metrics::Counter;
 use crate::request::session;
 use crate::stage::control::WordAsk;
@@ -15,12 +15,23 @@ use crate::wire::client::{ConnectRequest, ConnectResponse};
 use crate::wire::word::{FirstBytes, Word};
 use crate::wire::{Writer, frame};
 
+/// What a connect request comes to.
+struct Hello {
+    session: SessionId,
+    read_only: Option<bool>,
+    /// What it is granted.
+    timeout_ms: i32,
+    seen: Zxid,
+    /// The password is the session's.
+    is_genuine: bool,
+}
+
 /// Whom the server has nothing for at the moment: the client tries another. COMPAT: without a byte
 /// (`ZooKeeperServer.processConnectRequest`).
-fn turned_away(service: Service, request: &ConnectRequest<'_>) -> Option<&'static str> {
+fn turned_away(service: Service, read_only: Option<bool>) -> Option<&'static str> {
     match service {
         Service::Resting => Some("refused: this server is not currently serving requests"),
-        Service::ReadOnly if request.read_only != Some(true) => {
+        Service::ReadOnly if read_only != Some(true) => {
             Some("refused: this server is read-only, and the client is not")
         }
         Service::Alone | Service::Leading | Service::Forwarding | Service::ReadOnly => None,
@@ -66,45 +77,76 @@ impl Shard {
     }
 
     fn connect(&mut self, tree: &Tree, id: ConnectionId) -> Step {
-        let max = self.parts.shared.settings.frame_bytes_max;
-        let body = match frame::split(self.parts.reactor.input(id), max) {
-            Ok(Some((body, _))) => body,
+        let (hello, bytes) = match self.hello(id) {
+            Ok(Some(hello)) => hello,
             Ok(None) => return Step::Wait,
-            Err(error) => return self.reject(id, &error.to_string()),
+            Err(why) => return self.reject(id, &why),
         };
-        let bytes = frame::LENGTH_BYTES + body.len();
-        let request = match ConnectRequest::decode(body) {
-            Ok(request) => request,
-            Err(error) => return self.reject(id, &format!("not a connect request: {error}")),
-        };
+        let Hello { session, read_only, timeout_ms, seen, is_genuine } = hello;
+        let is_known = session != SessionId::NONE;
+        let returning = (is_known && is_genuine).then_some(session);
         // Before it is counted and takes a token: who waits asks again and again.
-        if self.parts.asks.room() == 0 {
+        if !self.note_handshake(id, timeout_ms, returning) || self.parts.asks.room() == 0 {
             self.is_stalled = true;
             return Step::Wait;
         }
         self.recorder.add(Counter::ConnectionRequestCount, 1);
-        if let Some(why) = turned_away(self.parts.shared.service.now(), &request) {
+        if let Some(why) = turned_away(self.parts.shared.service.now(), read_only) {
             return self.reject(id, why);
         }
-        let known = request.session != SessionId::NONE;
-        if !self.has_token(!known) {
+        if !self.has_token(!is_known) {
             return self.reject(id, "too many handshakes at once (connection_throttle_tokens)");
         }
-        let (seen, mine) = (request.last_zxid_seen, tree.last_zxid());
+        let mine = tree.last_zxid();
         if seen > mine {
             let what = format!("refused: it has seen {seen}, this server is at {mine}");
             return self.reject(id, &what);
         }
-        if known && !session::password_matches(request.session, request.password) {
-            return self.refuse(id, request.session, request.read_only);
+        if is_known && !is_genuine {
+            return self.refuse(id, session, read_only);
         }
-        let ask = ConnectAsk {
-            origin: Origin { shard: self.parts.index, connection: id },
-            session: request.session,
-            timeout_ms: self.parts.shared.settings.session_timeouts.grant(request.timeout_ms),
-            read_only: request.read_only,
+        let origin = Origin { shard: self.parts.index, connection: id };
+        self.ask_to_connect(ConnectAsk { origin, session, timeout_ms, read_only }, bytes)
+    }
+
+    /// The connect request and its bytes, once it is whole; why it is none.
+    fn hello(&self, id: ConnectionId) -> Result<Option<(Hello, usize)>, String> {
+        let settings = &self.parts.shared.settings;
+        let body = match frame::split(self.parts.reactor.input(id), settings.frame_bytes_max) {
+            Ok(Some((body, _))) => body,
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(error.to_string()),
         };
-        self.ask_to_connect(ask, bytes)
+        let request = ConnectRequest::decode(body)
+            .map_err(|error| format!("not a connect request: {error}"))?;
+        let hello = Hello {
+            session: request.session,
+            read_only: request.read_only,
+            timeout_ms: settings.session_timeouts.grant(request.timeout_ms),
+            seen: request.last_zxid_seen,
+            is_genuine: session::password_matches(request.session, request.password),
+        };
+        Ok(Some((hello, frame::LENGTH_BYTES + body.len())))
+    }
+
+    /// Once for each: it may wait as long as its session would live, and the session that it comes
+    /// back with does not expire before its turn. False if there is no room to say so.
+    fn note_handshake(
+        &mut self,
+        id: ConnectionId,
+        timeout_ms: i32,
+        returning: Option<SessionId>,
+    ) -> bool {
+        let Some(client) = self.clients.get_mut(&id) else { return true };
+        if client.patient_until != Millis(0) {
+            return true;
+        }
+        let is_told = |session| self.parts.shared.returning.push(session).is_ok();
+        if !returning.is_none_or(is_told) {
+            return false;
+        }
+        client.patient_until = Millis(self.now.0 + i64::from(timeout_ms));
+        true
     }
 
     fn ask_to_connect(&mut self, ask: ConnectAsk, bytes: usize) -> Step {
@@ -116,8 +158,7 @@ impl Shard {
         }
         self.recorder.packets_received(1);
         if let Some(client) = self.clients.get_mut(&id) {
-            let until = Millis(self.now.0 + i64::from(ask.timeout_ms));
-            client.phase = Phase::Connecting { until };
+            client.phase = Phase::Connecting;
             client.tally.received += 1;
             client.tally.timeout_ms = ask.timeout_ms;
             client.session_asked_at_us = (ask.session == SessionId::NONE).then_some(self.now_us);

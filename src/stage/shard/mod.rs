@@ -28,7 +28,7 @@ use crate::ids::{Millis, SessionId};
 use crate::metrics::{Counter, Recorder};
 use crate::net::{Close, CloseReason, ConnectionId, Event, NetError, OsError, Reactor};
 use crate::reply::watch::WatchTable;
-use crate::request::access::Identity;
+use crate::request::access::{Grants, Identity};
 use crate::stage::complaints::Complaints;
 use crate::stage::control::{Question, WordAsk};
 use crate::stage::message::{Ask, Batch, Origin};
@@ -91,6 +91,8 @@ pub struct Shard {
     now_us: u64,
     /// When a complaint about a client was last logged, and how many were not.
     complaints: Complaints,
+    /// Of the lists that events are held against.
+    grants: Grants,
 }
 
 /// Keys the hash of watched paths, which clients choose.
@@ -117,6 +119,7 @@ impl Shard {
             now: Millis(0),
             now_us: 0,
             complaints: Complaints::default(),
+            grants: Grants::default(),
             parts,
         }
     }
@@ -239,7 +242,7 @@ impl Shard {
     }
 
     fn on_accept_failed(&mut self, error: OsError) {
-        // Out of descriptors: those that have shown nothing yet make room first.
+        // Out of descriptors: those without a session make room first.
         if let Some((_, oldest)) = self.fresh.pop_front() {
             self.close_fresh(oldest);
         }
@@ -266,10 +269,8 @@ impl Shard {
                 break;
             }
             self.fresh.pop_front();
-            match client.map(|client| client.phase) {
-                Some(Phase::Connecting { until }) if until > self.now => {
-                    self.fresh.push_back((later, id));
-                }
+            match client.map(|client| client.patient_until) {
+                Some(until) if until > self.now => self.fresh.push_back((later, id)),
                 Some(_) => self.close_fresh(id),
                 None => {}
             }

@@ -112,7 +112,7 @@ impl Shard {
         let Some(client) = self.clients.get(&id) else { return };
         let is_waiting = match client.phase {
             Phase::Fresh | Phase::Closing => false,
-            Phase::Word | Phase::Connecting { .. } => true,
+            Phase::Word | Phase::Connecting => true,
             Phase::Open => client.is_paused || !client.asked.is_empty(),
         };
         if client.stream == Stream::Ended && !is_waiting {
@@ -145,7 +145,7 @@ impl Shard {
         match self.clients.get(&id).map(|client| client.phase) {
             Some(Phase::Fresh) => self.greet(tree, id),
             Some(Phase::Open) => self.serve_frame(tree, id),
-            Some(Phase::Word | Phase::Connecting { .. } | Phase::Closing) | None => Step::Wait,
+            Some(Phase::Word | Phase::Connecting | Phase::Closing) | None => Step::Wait,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::ids::{Xid, Zxid};
 use crate::limits::{QUESTIONS_QUEUE_MAX, SERVING_PER_TURN_US_MAX};
 use crate::net::{Listener, Options};
+use crate::request::session;
 use crate::request::throttle::BucketConfig;
 use crate::stage::message::{Entry, SessionCell};
 use crate::stage::queue::{Bell, ParkBell, bounded};
@@ -114,15 +115,20 @@ impl Stage {
         self.shard.clients[&of.id].tally.latencies - 1 // its session is counted as one
     }
 
-    /// A client that has sent its connect request.
+    /// A client that has asked for a new session.
     fn connect(&self) -> TcpStream {
+        self.connect_with(SessionId::NONE, &[0; 16])
+    }
+
+    /// A client that has sent its connect request.
+    fn connect_with(&self, session: SessionId, password: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).unwrap();
         let request = ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: Zxid::ZERO,
             timeout_ms: 4000,
-            session: SessionId::NONE,
-            password: Some(&[0; 16]),
+            session,
+            password: Some(password),
             read_only: Some(false),
         };
         let mut out = Vec::new();
@@ -195,24 +201,53 @@ fn a_handshake_that_waits_for_room_takes_one_token_and_counts_once() {
     assert_eq!(readings.counter(Counter::ConnectionRequestCount), 1);
 }
 
-/// The zab thread may wait for a quorum. Whoever is cut off asks for one more session.
+/// The zab thread may wait for a quorum, and its queue be full. Whoever is cut off asks for one
+/// more session.
 #[test]
-fn a_handshake_waits_for_its_answer_as_long_as_its_session_would_live() {
+fn a_handshake_waits_as_long_as_its_session_would_live() {
     const SESSIONLESS_MS: i64 = 100;
-    let settings = Settings { sessionless_ms: SESSIONLESS_MS, ..Settings::plain() };
-    let mut stage = Stage::new(settings, 16);
-    let _client = stage.connect();
-    stage.turn_until(|stage| stage.asks.pop().is_some());
-    let phase = |stage: &Stage| stage.shard.clients.values().next().map(|client| client.phase);
-    let Some(Phase::Connecting { until }) = phase(&stage) else { panic!("it has asked") };
-    let mut is_waiting_at = |now| {
-        stage.shard.now = now;
-        stage.shard.sweep();
-        phase(&stage) != Some(Phase::Closing)
-    };
-    assert!(is_waiting_at(Millis(until.0 - SESSIONLESS_MS)), "longer than without a request");
-    assert!(is_waiting_at(Millis(until.0 - 1)));
-    assert!(!is_waiting_at(Millis(until.0 + SESSIONLESS_MS)));
+    for has_room in [true, false] {
+        let settings = Settings { sessionless_ms: SESSIONLESS_MS, ..Settings::plain() };
+        let mut stage = Stage::new(settings, 1);
+        if !has_room {
+            stage.shard.ask(Ask::Intruder(SessionId(7)));
+        }
+        let _client = stage.connect();
+        let of_client = |stage: &Stage| {
+            let client = stage.shard.clients.values().next();
+            client.map_or((Phase::Fresh, Millis(0)), |client| (client.phase, client.patient_until))
+        };
+        stage.turn_until(|stage| of_client(stage).1 != Millis(0));
+        let (phase, until) = of_client(&stage);
+        assert_eq!(phase == Phase::Connecting, has_room);
+        let mut is_waiting_at = |now| {
+            stage.shard.now = now;
+            stage.shard.sweep();
+            of_client(&stage).0 == phase
+        };
+        assert!(is_waiting_at(Millis(until.0 - SESSIONLESS_MS)), "longer than without a request");
+        assert!(is_waiting_at(Millis(until.0 - 1)));
+        assert!(!is_waiting_at(Millis(until.0 + SESSIONLESS_MS)));
+    }
+}
+
+#[test]
+fn a_session_that_comes_back_is_told_of_once_and_before_there_is_room_for_its_handshake() {
+    let mut stage = Stage::new(Settings::plain(), 1);
+    stage.shard.ask(Ask::Intruder(SessionId(7)));
+    let _clients = [
+        stage.connect_with(SessionId(8), &session::password(SessionId(8))),
+        stage.connect_with(SessionId(9), &[1; 16]),
+    ];
+    let is_heard = |client: &Client| client.patient_until != Millis(0);
+    stage.turn_until(|stage| stage.shard.clients.values().filter(|one| is_heard(one)).count() == 2);
+    let mut turns = 0;
+    stage.turn_until(|_| {
+        turns += 1;
+        turns > 3
+    });
+    let returning = &stage.shard.parts.shared.returning;
+    assert_eq!((returning.pop(), returning.pop()), (Some(SessionId(8)), None));
 }
 
 #[test]

@@ -241,6 +241,7 @@ impl ZabStage {
         self.now = self.parts.shared.clock.now();
         self.wall = crate::clock::wall();
         self.answer_inquiries();
+        self.hear_returning();
         self.attend(events);
         let has_room = self.batches.len() == self.rooms();
         if !has_room {

@@ -250,6 +250,13 @@ impl ZabStage {
         self.attach(ask, id);
     }
 
+    /// Who has come back does not expire before its turn.
+    pub(super) fn hear_returning(&mut self) {
+        while let Some(session) = self.parts.shared.returning.pop() {
+            self.sessions.tracker.touch(session, self.now);
+        }
+    }
+
     /// COMPAT: a wrong password closes the session's connection, not the session: Java closes it
     /// before it looks at the password (`ZooKeeperServer.reopenSession`).
     pub(super) fn suspect(&mut self, session: SessionId) {

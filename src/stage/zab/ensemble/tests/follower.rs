@@ -111,12 +111,16 @@ fn a_leader_is_told_who_was_heard_of_while_its_pings_are_not_read() {
         played.stage.attend(&mut Vec::new());
         told(played).0 - start.0
     };
+    let gone = played.attach_and_leave(SessionId(5));
     assert_eq!(turn_at(&mut played, tick_ms), 0, "its leader asks when it wants to know");
     fall_behind(&mut played);
     assert_eq!(turn_at(&mut played, tick_ms / 2 - 1), 0);
     assert_eq!(played.stage.touches_due(), Some(Millis(start.0 + tick_ms / 2)));
+    assert!(played.stage.sessions.last_heard(gone).is_some());
     for halves in 1..=3 {
         assert_eq!(turn_at(&mut played, halves * tick_ms / 2), halves * tick_ms / 2);
+        let is_told = played.stage.sessions.last_heard(gone).is_none();
+        assert!(is_told, "of who has left it is told once more, then forgets them");
     }
 }
 

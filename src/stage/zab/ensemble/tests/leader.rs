@@ -130,18 +130,20 @@ fn a_snapshot_for_a_learner_lost_meanwhile_is_not_begun() {
 
 /// Its request to go on waits behind others, while disks of a quorum stall.
 #[test]
-fn a_session_that_came_back_to_a_learner_in_time_does_not_expire_before_its_turn() {
+fn a_session_that_came_back_in_time_does_not_expire_before_its_turn() {
     let mut played = Played::leading();
-    let (session, other, timeout_ms) = (SessionId(8), SessionId(9), 4000);
-    let now = played.stage.now;
-    for id in [session, other] {
+    let (to_learner, to_leader, other) = (SessionId(7), SessionId(8), SessionId(9));
+    let (timeout_ms, now) = (4000, played.stage.now);
+    for id in [to_learner, to_leader, other] {
         played.stage.sessions.tracker.add(id, timeout_ms, now);
     }
     let due = played.stage.sessions.next_due();
     played.stage.now = Millis(due.0 - 1);
-    played.hear(1, Packet::Revalidate(Touch { session, timeout_ms }));
+    played.hear(1, Packet::Revalidate(Touch { session: to_learner, timeout_ms }));
+    assert!(played.stage.parts.shared.returning.push(to_leader).is_ok());
+    played.stage.hear_returning();
     played.stage.now = due;
     played.stage.expire_sessions();
     let is_alive = |id| played.stage.sessions.tracker.is_alive(id);
-    assert_eq!((is_alive(session), is_alive(other)), (true, false));
+    assert_eq!([to_learner, to_leader, other].map(is_alive), [true, true, false]);
 }

@@ -116,6 +116,15 @@ impl Played {
         cell.id
     }
 
+    /// Its client has a session of the ensemble's, and is gone again.
+    pub(super) fn attach_and_leave(&mut self, session: SessionId) -> SessionId {
+        let ask = ConnectAsk { origin: client(), session, timeout_ms: 4000, read_only: None };
+        let now = self.stage.now;
+        self.stage.sessions.settle(&ask, session, now);
+        self.stage.sessions.detach(session, client());
+        session
+    }
+
     /// A write of nothing is one that fails, and is a txn all the same.
     pub(super) fn write(&mut self, session: SessionId, xid: i32, op: OpCode) {
         let (origin, xid, identities) = (client(), Xid(xid), [].into());

@@ -1,12 +1,13 @@
-//! What long lists were found to let a caller do, for the rest of its request.
+//! What long lists were found to grant, for as long as neither they nor those who ask change.
 //!
-//! A list may have tens of thousands of entries, and one request may ask of it as many times.
-//! While it does, neither the list nor the caller changes.
+//! A list may have tens of thousands of entries, and one request may ask of it as many times: in
+//! the steps of a multi, or by the events of its changes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{AccessConfig, Identity, permits};
+use crate::limits::GRANTS_KEPT_MAX;
 use crate::tree::SharedAcl;
 use crate::wire::ErrorCode;
 
@@ -14,16 +15,43 @@ use crate::wire::ErrorCode;
 /// it up here.
 const SHORT_LIST_MAX: usize = 32;
 
-/// See the module. Of one caller.
+/// See the module.
 #[derive(Debug, Default)]
-pub struct Verdicts {
-    /// By the list's address, and what was needed. The list is held, so that no other can come to
-    /// have its address.
-    known: BTreeMap<(usize, i32), (SharedAcl, bool)>,
+pub struct Grants {
+    known: BTreeMap<Question, (SharedAcl, bool)>,
 }
 
-impl Verdicts {
-    /// Whether the list [permits](permits) it, found out once for each long list.
+/// Who asks is known by the address of the identities, which stay until [`Grants::forget`]. The
+/// list is held, so that no other can come to have its address.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Question {
+    list: usize,
+    needed: i32,
+    identities: usize,
+}
+
+impl Grants {
+    /// Whether the list [permits] it, found out once for each long list.
+    pub fn permit(
+        &mut self,
+        config: &AccessConfig,
+        acl: &SharedAcl,
+        needed: i32,
+        identities: &[Identity],
+    ) -> bool {
+        let decide = || permits(config, acl, needed, identities);
+        if acl.len() <= SHORT_LIST_MAX {
+            return decide();
+        }
+        if self.known.len() >= GRANTS_KEPT_MAX {
+            self.forget();
+        }
+        let (list, identities) = (Arc::as_ptr(acl).addr(), identities.as_ptr().addr());
+        let question = Question { list, needed, identities };
+        self.known.entry(question).or_insert_with(|| (Arc::clone(acl), decide())).1
+    }
+
+    /// The same as a check.
     ///
     /// # Errors
     /// [`ErrorCode::NoAuth`] if the list does not grant it.
@@ -34,17 +62,10 @@ impl Verdicts {
         needed: i32,
         identities: &[Identity],
     ) -> Result<(), ErrorCode> {
-        let decide = || permits(config, acl, needed, identities);
-        let is_permitted = if acl.len() <= SHORT_LIST_MAX {
-            decide()
-        } else {
-            let key = (Arc::as_ptr(acl).addr(), needed);
-            self.known.entry(key).or_insert_with(|| (Arc::clone(acl), decide())).1
-        };
-        if is_permitted { Ok(()) } else { Err(ErrorCode::NoAuth) }
+        if self.permit(config, acl, needed, identities) { Ok(()) } else { Err(ErrorCode::NoAuth) }
     }
 
-    /// The next request may be another caller's.
+    /// Identities may change from here on.
     pub fn forget(&mut self) {
         self.known.clear();
     }
@@ -71,20 +92,20 @@ mod tests {
     #[test]
     fn each_list_is_asked_about_each_permission_and_each_caller() {
         let config = AccessConfig::default();
-        let mut verdicts = Verdicts::default();
+        let mut grants = Grants::default();
         for len in [1, SHORT_LIST_MAX, SHORT_LIST_MAX + 1, 1000] {
             let (read, write) = (list(len, perms::READ), list(len, perms::WRITE));
             for _ in 0..2 {
                 let mut check = |acl, needed, caller: &str| {
-                    verdicts.check(&config, acl, needed, &self::caller(caller))
+                    grants.check(&config, acl, needed, &self::caller(caller))
                 };
                 assert_eq!(check(&read, perms::READ, "10.0.0.1"), Ok(()), "{len}");
                 assert_eq!(check(&read, perms::WRITE, "10.0.0.1"), Err(ErrorCode::NoAuth), "{len}");
                 assert_eq!(check(&write, perms::WRITE, "10.0.0.1"), Ok(()), "{len}");
-                verdicts.forget();
-                let stranger = verdicts.check(&config, &read, perms::READ, &caller("10.0.0.2"));
+                grants.forget();
+                let stranger = grants.check(&config, &read, perms::READ, &caller("10.0.0.2"));
                 assert_eq!(stranger, Err(ErrorCode::NoAuth), "{len}");
-                verdicts.forget();
+                grants.forget();
             }
         }
     }
@@ -92,22 +113,22 @@ mod tests {
     /// A list that was freed within the request must not speak for the next at its address.
     #[test]
     fn a_list_that_is_known_is_held() {
-        let mut verdicts = Verdicts::default();
+        let mut grants = Grants::default();
         let known = list(SHORT_LIST_MAX + 1, perms::READ);
         let config = AccessConfig::default();
-        assert!(verdicts.check(&config, &known, perms::READ, &caller("10.0.0.1")).is_ok());
+        assert!(grants.check(&config, &known, perms::READ, &caller("10.0.0.1")).is_ok());
         assert_eq!(Arc::strong_count(&known), 2);
-        assert_eq!(verdicts.known.len(), 1);
-        verdicts.forget();
+        assert_eq!(grants.known.len(), 1);
+        grants.forget();
         assert_eq!(Arc::strong_count(&known), 1);
     }
 
     #[test]
     fn short_lists_are_not_kept() {
-        let mut verdicts = Verdicts::default();
+        let mut grants = Grants::default();
         let short = list(SHORT_LIST_MAX, perms::READ);
         let config = AccessConfig::default();
-        assert!(verdicts.check(&config, &short, perms::READ, &caller("10.0.0.1")).is_ok());
-        assert!(verdicts.known.is_empty());
+        assert!(grants.check(&config, &short, perms::READ, &caller("10.0.0.1")).is_ok());
+        assert!(grants.known.is_empty());
     }
 }

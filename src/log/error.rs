@@ -328,7 +328,7 @@ impl fmt::Display for Error {
                 "{} is not valid at byte {offset}: {damage}. It is a leader's snapshot that was \
                  about to take the place of all logs and snapshots, and was whole when it got this \
                  name: check the disk. What it was to replace may be incomplete, so the server does \
-                 not start; nothing was deleted. Move version-2 aside and start: the leader sends \
+                 not start; this start has deleted nothing. Move version-2 aside and start: the leader sends \
                  everything",
                 file.display()
             ),

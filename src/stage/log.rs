@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::error::{ExitCode, Fatal};
 use crate::ids::Zxid;
 use crate::limits::{GATHER_YIELDS_MAX, LOG_BATCH_BYTES_MAX};
-use crate::log::{Error, StopFlag, Writer, recovery, snapshot};
+use crate::log::{Error, Writer, recovery, snapshot};
 use crate::metrics::{Advanced, Basic, Recorder};
 use crate::net::Waker;
 use crate::stage::queue::{ParkBell, Receiver};
@@ -186,8 +186,7 @@ impl LogStage {
                 Err(error) => return Err(Fatal::new(ExitCode::QuorumPacket, error)),
             },
             Cut::Install(zxid) => {
-                let to_the_end = StopFlag::default();
-                snapshot::install(snap_dir, log_dir, &to_the_end).map_err(failed)?;
+                snapshot::install(snap_dir, log_dir).map_err(failed)?;
                 zxid
             }
         };

@@ -2,11 +2,11 @@
 //! nothing may be left, or a start would read one behind the other and not notice.
 //!
 //! The snapshot is first whole and durable under a name of its own. From then on a crash changes
-//! nothing: the next start finds it, and goes on from here. It is read once more before anything
-//! is deleted: behind a file that cannot be loaded there would be nothing to start from.
+//! nothing: the next start finds it, and goes on from here. That start reads it first: behind a
+//! file that cannot be loaded there would be nothing to start from.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::reader::verify_unless;
 use super::{SnapshotFile, list};
@@ -18,21 +18,9 @@ use crate::log::stop::StopFlag;
 /// `None` if there is none, and then nothing is touched. No writer may be open.
 ///
 /// # Errors
-/// [`Error::Installing`] if that one is damaged, or [`Error::Stopped`] soon after `stop` was
-/// raised: nothing was touched then. [`Error::Io`]; to be called again then, by the next start.
-pub fn install(
-    snap_dir: &Path,
-    log_dir: &Path,
-    stop: &StopFlag,
-) -> Result<Option<SnapshotFile>, Error> {
-    let prefix = format!("{INSTALLING}.");
-    let names = names::names(snap_dir)?;
-    let Some(waiting) = names.iter().find(|name| name.starts_with(&prefix)) else {
-        return Ok(None);
-    };
-    let path = snap_dir.join(&waiting[prefix.len()..]);
-    let waiting = snap_dir.join(waiting);
-    check(&waiting, stop)?;
+/// [`Error::Io`]; [`resume`] is to be called then, by the next start.
+pub fn install(snap_dir: &Path, log_dir: &Path) -> Result<Option<SnapshotFile>, Error> {
+    let Some((waiting, path)) = waiting(snap_dir)? else { return Ok(None) };
     for log in names::list(log_dir, LOG)?.into_iter().rev() {
         names::remove(&log.path)?;
     }
@@ -47,16 +35,34 @@ pub fn install(
     Ok(Some(SnapshotFile::at(path)))
 }
 
-/// It was whole when it got its name: if it is not, the disk has changed it. An older snapshot is
-/// no way out, for an install that was broken off has deleted logs, of the newest txns first.
-fn check(waiting: &Path, stop: &StopFlag) -> Result<(), Error> {
-    match verify_unless(&SnapshotFile::at(waiting.to_path_buf()), stop) {
-        Ok(_) => Ok(()),
+/// [`install`] of one that was left from before, which is looked at first: it was whole when it got
+/// its name, so if it is not, the disk has changed it. An older snapshot is no way out, for an
+/// install that was broken off has deleted logs, of the newest txns first.
+///
+/// # Errors
+/// [`Error::Installing`] if it is damaged, or [`Error::Stopped`] soon after `stop` was raised:
+/// nothing was touched then. [`Error::Io`]
+pub fn resume(
+    snap_dir: &Path,
+    log_dir: &Path,
+    stop: &StopFlag,
+) -> Result<Option<SnapshotFile>, Error> {
+    let Some((waiting, _)) = waiting(snap_dir)? else { return Ok(None) };
+    match verify_unless(&SnapshotFile::at(waiting), stop) {
+        Ok(_) => install(snap_dir, log_dir),
         Err(Error::Snapshot { file, offset, damage }) => {
             Err(Error::Installing { file, offset, damage })
         }
         Err(error) => Err(error),
     }
+}
+
+/// The one that is to be installed, and the name it is to have.
+fn waiting(snap_dir: &Path) -> Result<Option<(PathBuf, PathBuf)>, Error> {
+    let prefix = format!("{INSTALLING}.");
+    let names = names::names(snap_dir)?;
+    let waiting = names.iter().find_map(|name| Some((name, name.strip_prefix(&prefix)?)));
+    Ok(waiting.map(|(waiting, name)| (snap_dir.join(waiting), snap_dir.join(name))))
 }
 
 #[cfg(test)]
@@ -77,14 +83,10 @@ mod tests {
         SnapshotWriter::create_to_install(dir, Zxid(zxid), Compression::None).unwrap()
     }
 
-    fn waiting(dir: &Path, zxid: i64) {
+    fn put_waiting(dir: &Path, zxid: i64) {
         let mut file = writer(dir, zxid);
         file.write_all(b"a tree").unwrap();
         file.finish(&Trailers::default()).unwrap();
-    }
-
-    fn install(snap_dir: &Path, log_dir: &Path) -> Result<Option<SnapshotFile>, Error> {
-        super::install(snap_dir, log_dir, &StopFlag::default())
     }
 
     #[test]
@@ -98,7 +100,7 @@ mod tests {
         }
         assert_eq!(install(snaps.path(), logs.path()).unwrap(), None, "nothing waits");
         assert_eq!(names_in(logs.path()).len(), 2, "and nothing is touched");
-        waiting(snaps.path(), 5);
+        put_waiting(snaps.path(), 5);
         assert_eq!(list(snaps.path()).unwrap().len(), 2, "nobody takes it for a snapshot yet");
         let installed = install(snaps.path(), logs.path()).unwrap().expect("one waits");
         assert_eq!(installed.zxid, Zxid(5));
@@ -113,7 +115,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("snapshot.1"), b"old").unwrap();
         fs::write(dir.path().join("log.2"), b"left behind").unwrap();
-        waiting(dir.path(), 0x2a);
+        put_waiting(dir.path(), 0x2a);
         fs::remove_file(dir.path().join("log.2")).unwrap();
         install(dir.path(), dir.path()).unwrap().expect("one waits");
         assert_eq!(names_in(dir.path()), ["snapshot.2a"]);
@@ -165,7 +167,7 @@ mod tests {
         for name in old {
             fs::write(path.join(name), b"old").unwrap();
         }
-        waiting(path, 7);
+        put_waiting(path, 7);
         let file = path.join("installing.snapshot.7");
         let whole = fs::read(&file).unwrap();
         for at in 0..whole.len() {
@@ -173,7 +175,7 @@ mod tests {
             bad[at] ^= 1;
             for damaged in [&bad[..], &whole[..at]] {
                 fs::write(&file, damaged).unwrap();
-                let error = install(path, path).unwrap_err();
+                let error = resume(path, path, &StopFlag::default()).unwrap_err();
                 assert!(matches!(error, Error::Installing { .. }), "{at}: {error}");
                 let said = error.to_string();
                 let name = file.display().to_string();
@@ -184,10 +186,10 @@ mod tests {
         let stop = StopFlag::default();
         fs::write(&file, &whole).unwrap();
         stop.raise();
-        let stopped = super::install(path, path, &stop);
+        let stopped = resume(path, path, &stop);
         assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
         assert_eq!(names_in(path).len(), 4);
-        install(path, path).unwrap().expect("it is whole again");
+        resume(path, path, &StopFlag::default()).unwrap().expect("it is whole again");
         assert_eq!(names_in(path), ["snapshot.7"]);
     }
 }

@@ -20,7 +20,7 @@ use super::error::{Action, Error};
 use super::names;
 use crate::ids::Zxid;
 
-pub use install::install;
+pub use install::{install, resume};
 pub use purge::{Purged, oldest_to_keep, purge};
 pub use reader::{SnapshotReader, verify};
 pub use writer::SnapshotWriter;

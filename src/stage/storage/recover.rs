@@ -154,7 +154,7 @@ pub fn recover(
     options: &RecoverOptions,
     stop: &StopFlag,
 ) -> Result<Recovered, RecoverError> {
-    if let Some(file) = snapshot::install(snap_dir, log_dir, stop)? {
+    if let Some(file) = snapshot::resume(snap_dir, log_dir, stop)? {
         tracing::warn!(file = %file.path.display(), "went on installing a leader's snapshot");
     }
     let clock = Clock::start();

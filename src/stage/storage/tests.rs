@@ -213,7 +213,7 @@ fn a_leaders_snapshot_is_installed_while_one_is_being_written() {
     let (cut, done) = scene.cut_asked();
     assert!(matches!(cut, Cut::Install(Zxid(LAST))));
     assert_eq!(scene.names(), [INSTALLING], "the other was given up");
-    file::install(dir, dir, &StopFlag::default()).unwrap().expect("it waits");
+    file::install(dir, dir).unwrap().expect("it waits");
     done.send(true).unwrap();
     let received = receive.join().unwrap().expect("the stream is whole").node_count();
     assert_eq!(received, self::tree(NODES_OF_LEADER).node_count());

@@ -42,7 +42,10 @@ impl ZabStage {
     /// Begins a snapshot if one is due; called between txns, under the write lock.
     pub(super) fn consider_snapshot(&mut self, tree: &mut Tree) {
         let (pace, shared) = (&mut self.chores.pace, &self.parts.shared);
-        if !pace.is_due(&shared.snapshots) {
+        if shared.snapshots.take_owed() {
+            pace.owe();
+        }
+        if !pace.is_due() {
             return;
         }
         let now = shared.clock.micros();

@@ -45,11 +45,13 @@ impl Pace {
         self.bytes += bytes as u64;
     }
 
+    /// One was given up: another is due, however little has happened since.
+    pub(super) fn owe(&mut self) {
+        self.txns = self.txns.max(self.txns_due + 1);
+    }
+
     /// Whether enough has happened for a snapshot.
-    pub(super) fn is_due(&mut self, turns: &SnapshotTurns) -> bool {
-        if turns.take_owed() {
-            self.txns = self.txns.max(self.txns_due + 1);
-        }
+    pub(super) const fn is_due(&self) -> bool {
         self.txns > self.txns_due || self.bytes > self.bytes_due
     }
 
@@ -135,7 +137,10 @@ mod tests {
         /// After one more txn.
         fn txn(&mut self, now: u64) -> bool {
             self.pace.count(1);
-            self.pace.is_due(&self.turns)
+            if self.turns.take_owed() {
+                self.pace.owe();
+            }
+            self.pace.is_due()
                 && self.pace.consider(&mut self.tree, &self.turns, now, &self.snapshots)
         }
 

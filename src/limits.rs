@@ -180,8 +180,9 @@ pub const REQUESTS_PER_TURN_MAX: usize = 256;
 /// Identities one connection may have; all of them together as many bytes as a frame.
 pub const IDENTITIES_MAX: usize = 64;
 
-/// Answers of long access lists that are remembered: more than a request asks for in earnest.
-pub const GRANTS_KEPT_MAX: usize = 1024;
+/// Answers of long access lists that are remembered, a few megabytes: of as many lists as a request
+/// can name, or as many watchers as a shard has clients.
+pub const GRANTS_KEPT_MAX: usize = 1 << 16;
 
 /// Sessions that clients come back with, between two turns of the zab thread.
 pub const RETURNING_MAX: usize = 1 << 14;

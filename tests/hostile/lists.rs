@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use ringkeeper::clock::Clock;
-use ringkeeper::wire::request::{AddWatchMode, Create, Read, Request};
+use ringkeeper::wire::request::{AddWatchMode, Create, Read, Request, WatchKind, Watches};
 use ringkeeper::wire::{Acl, OpCode};
 
 use crate::Context;
-use crate::support::Client;
 use crate::support::cases::Case;
 use crate::support::client::append;
+use crate::support::{Client, Server};
 
 /// As many as a request has room for.
 const ENTRIES: usize = 30_000;
@@ -36,9 +36,14 @@ fn create_listed(client: &mut Client, path: &str, perms: i32) {
     client.must(&Request::Create(Create { op, path, data: None, acl, flags: 0, ttl: -1 }));
 }
 
+/// All of its clients are one thread's.
+fn server(context: &mut Context) -> Server {
+    context.another(|spec| spec.property("ringkeeper.shards", "1"))
+}
+
 /// Others read and write meanwhile.
-fn others_are_served_beside(context: &Context, client: &mut Client, request: &Request<'_>) {
-    let mut other = Client::connect(context.server.address).unwrap();
+fn others_are_served_beside(server: &Server, client: &mut Client, request: &Request<'_>) {
+    let mut other = Client::connect(server.address).unwrap();
     let clock = Clock::start();
     let mut out = Vec::new();
     append(&mut out, client.next_xid(), request);
@@ -46,38 +51,43 @@ fn others_are_served_beside(context: &Context, client: &mut Client, request: &Re
     other.create("/lists-other", b"", 1);
     other.must(&Request::GetAllChildrenNumber { path: "/lists-other".into() });
     let reply = client.reply().unwrap().expect("an answer");
-    let took = clock.elapsed();
     assert_eq!(reply.header.err, 0);
+    other.must(&Request::CloseSession); // behind all that others are told of it
+    let took = clock.elapsed();
     assert!(took < ONCE, "{took:?}");
-    other.must(&Request::CloseSession);
 }
 
 /// All of them refused: a small reply to much work.
 fn many_reads(context: &mut Context) {
-    let mut client = Client::connect(context.server.address).unwrap();
+    let server = server(context);
+    let mut client = Client::connect(server.address).unwrap();
     create_listed(&mut client, "/r", WRITE);
     let read = || Read { op: OpCode::GetData, path: "/r".into(), watch: false };
     let reads = (0..STEPS).map(|_| read()).collect();
-    others_are_served_beside(context, &mut client, &Request::MultiRead(reads));
+    others_are_served_beside(&server, &mut client, &Request::MultiRead(reads));
 }
 
 /// All of them granted: the first that fails would be the last that is looked at.
 fn many_checks(context: &mut Context) {
-    let mut client = Client::connect(context.server.address).unwrap();
+    let server = server(context);
+    let mut client = Client::connect(server.address).unwrap();
     create_listed(&mut client, "/c", READ);
     let check = || Request::Check { path: "/c".into(), version: -1 };
     let checks = (0..STEPS).map(|_| check()).collect();
-    others_are_served_beside(context, &mut client, &Request::Multi(checks));
+    others_are_served_beside(&server, &mut client, &Request::Multi(checks));
 }
 
 /// The watcher may not read what it watches: no event is sent, so none is too many.
 fn many_events(context: &mut Context) {
-    let mut client = Client::connect(context.server.address).unwrap();
+    let server = server(context);
+    let mut client = Client::connect(server.address).unwrap();
     create_listed(&mut client, "/w", WRITE);
-    let mut watcher = Client::connect(context.server.address).unwrap();
+    let mut watcher = Client::connect(server.address).unwrap();
     watcher.must(&Request::AddWatch { path: "/w".into(), mode: AddWatchMode::Persistent });
+    let (op, kind) = (OpCode::CheckWatches, WatchKind::Any);
+    watcher.must(&Request::Watches(Watches { op, path: "/w".into(), kind }));
     let set = || Request::SetData { path: "/w".into(), data: None, version: -1 };
     let sets = (0..STEPS).map(|_| set()).collect();
-    others_are_served_beside(context, &mut client, &Request::Multi(sets));
+    others_are_served_beside(&server, &mut client, &Request::Multi(sets));
     watcher.must(&Request::Ping);
 }

@@ -39,16 +39,19 @@ impl Grants {
         needed: i32,
         identities: &[Identity],
     ) -> bool {
-        let decide = || permits(config, acl, needed, identities);
         if acl.len() <= SHORT_LIST_MAX {
-            return decide();
+            return permits(config, acl, needed, identities);
         }
-        if self.known.len() >= GRANTS_KEPT_MAX {
-            self.forget();
+        let (list, asking) = (Arc::as_ptr(acl).addr(), identities.as_ptr().addr());
+        let question = Question { list, needed, identities: asking };
+        if let Some((_, is_granted)) = self.known.get(&question) {
+            return *is_granted;
         }
-        let (list, identities) = (Arc::as_ptr(acl).addr(), identities.as_ptr().addr());
-        let question = Question { list, needed, identities };
-        self.known.entry(question).or_insert_with(|| (Arc::clone(acl), decide())).1
+        let is_granted = permits(config, acl, needed, identities);
+        if self.known.len() < GRANTS_KEPT_MAX {
+            self.known.insert(question, (Arc::clone(acl), is_granted));
+        }
+        is_granted
     }
 
     /// The same as a check.
@@ -130,5 +133,17 @@ mod tests {
         let config = AccessConfig::default();
         assert!(grants.check(&config, &short, perms::READ, &caller("10.0.0.1")).is_ok());
         assert!(grants.known.is_empty());
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_answered_all_the_same() {
+        let config = AccessConfig::default();
+        let mut grants = Grants::default();
+        let acl = list(SHORT_LIST_MAX + 1, perms::READ);
+        let callers: Vec<_> = (0..=GRANTS_KEPT_MAX).map(|_| caller("10.0.0.1")).collect();
+        assert!(callers.iter().all(|caller| grants.permit(&config, &acl, perms::READ, caller)));
+        assert_eq!(grants.known.len(), GRANTS_KEPT_MAX);
+        assert!(!grants.permit(&config, &acl, perms::WRITE, &callers[0]));
+        assert_eq!(grants.known.len(), GRANTS_KEPT_MAX, "those known stay");
     }
 }

@@ -226,6 +226,11 @@ impl Client {
             tally: Tally::new(now),
         }
     }
+
+    /// It has asked for a session, and still listens.
+    pub(super) fn is_patient(&self, now: Millis) -> bool {
+        self.patient_until > now && self.stream == Stream::Open && self.phase != Phase::Closing
+    }
 }
 
 #[cfg(test)]

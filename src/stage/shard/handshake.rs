@@ -84,7 +84,8 @@ impl Shard {
         };
         let Hello { session, read_only, timeout_ms, seen, is_genuine } = hello;
         let is_known = session != SessionId::NONE;
-        let returning = (is_known && is_genuine).then_some(session);
+        let mine = tree.last_zxid();
+        let returning = (is_known && is_genuine && seen <= mine).then_some(session);
         // Before it is counted and takes a token: who waits asks again and again.
         if !self.note_handshake(id, timeout_ms, returning) || self.parts.asks.room() == 0 {
             self.is_stalled = true;
@@ -97,7 +98,6 @@ impl Shard {
         if !self.has_token(!is_known) {
             return self.reject(id, "too many handshakes at once (connection_throttle_tokens)");
         }
-        let mine = tree.last_zxid();
         if seen > mine {
             let what = format!("refused: it has seen {seen}, this server is at {mine}");
             return self.reject(id, &what);
@@ -143,6 +143,7 @@ impl Shard {
         }
         let is_told = |session| self.parts.shared.returning.push(session).is_ok();
         if !returning.is_none_or(is_told) {
+            self.is_asking = true; // the zab thread may sleep
             return false;
         }
         client.patient_until = Millis(self.now.0 + i64::from(timeout_ms));

@@ -269,8 +269,8 @@ impl Shard {
                 break;
             }
             self.fresh.pop_front();
-            match client.map(|client| client.patient_until) {
-                Some(until) if until > self.now => self.fresh.push_back((later, id)),
+            match client {
+                Some(client) if client.is_patient(self.now) => self.fresh.push_back((later, id)),
                 Some(_) => self.close_fresh(id),
                 None => {}
             }

@@ -240,6 +240,10 @@ impl ZabStage {
     fn turn(&mut self, events: &mut Vec<Event>) -> bool {
         self.now = self.parts.shared.clock.now();
         self.wall = crate::clock::wall();
+        self.turn_now(events)
+    }
+
+    fn turn_now(&mut self, events: &mut Vec<Event>) -> bool {
         self.answer_inquiries();
         self.hear_returning();
         self.attend(events);

@@ -254,6 +254,9 @@ impl ZabStage {
     pub(super) fn hear_returning(&mut self) {
         while let Some(session) = self.parts.shared.returning.pop() {
             self.sessions.tracker.touch(session, self.now);
+            if let Some(local) = &mut self.sessions.local {
+                local.touch(session, self.now);
+            }
         }
     }
 

@@ -132,18 +132,21 @@ fn a_snapshot_for_a_learner_lost_meanwhile_is_not_begun() {
 #[test]
 fn a_session_that_came_back_in_time_does_not_expire_before_its_turn() {
     let mut played = Played::leading();
-    let (to_learner, to_leader, other) = (SessionId(7), SessionId(8), SessionId(9));
+    let [to_learner, to_leader, local, silent] = [6, 7, 8, 9].map(SessionId);
     let (timeout_ms, now) = (4000, played.stage.now);
-    for id in [to_learner, to_leader, other] {
+    for id in [to_learner, to_leader, silent] {
         played.stage.sessions.tracker.add(id, timeout_ms, now);
     }
+    let locals = played.stage.sessions.local.as_mut().expect("there are such");
+    locals.add(local, timeout_ms, now);
     let due = played.stage.sessions.next_due();
     played.stage.now = Millis(due.0 - 1);
     played.hear(1, Packet::Revalidate(Touch { session: to_learner, timeout_ms }));
-    assert!(played.stage.parts.shared.returning.push(to_leader).is_ok());
-    played.stage.hear_returning();
-    played.stage.now = due;
-    played.stage.expire_sessions();
+    for id in [to_leader, local] {
+        assert!(played.stage.parts.shared.returning.push(id).is_ok());
+    }
+    played.turn_at(due);
     let is_alive = |id| played.stage.sessions.tracker.is_alive(id);
-    assert_eq!([to_learner, to_leader, other].map(is_alive), [true, true, false]);
+    assert_eq!([to_learner, to_leader, silent].map(is_alive), [true, true, false]);
+    assert!(played.stage.sessions.is_local(local));
 }

@@ -145,6 +145,13 @@ impl Played {
         self.stage.turn(&mut Vec::new())
     }
 
+    /// One turn at this time.
+    pub(super) fn turn_at(&mut self, now: Millis) {
+        self.stage.now = now;
+        self.close_sockets();
+        self.stage.turn_now(&mut Vec::new());
+    }
+
     /// All its turns, until it has told a log thread with this queue to stop.
     pub(super) fn stop(mut self, log: Sender<LogAsk>) {
         self.stage.parts.log = log;

@@ -250,6 +250,20 @@ fn load(file: &SnapshotFile, options: &RecoverOptions, stop: &StopFlag) -> Resul
 }
 
 #[cfg(test)]
+impl RecoverOptions {
+    /// For tests: nothing is passed over, nothing is kept for learners.
+    pub(super) fn plain() -> Self {
+        Self {
+            tree: TreeOptions::default(),
+            trust_empty_snapshot: false,
+            allow_gaps: false,
+            cut_damaged_tail: false,
+            recent_max: 0,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use parking_lot::RwLock;
 
@@ -268,16 +282,6 @@ mod tests {
         let header = TxnHeader { session, cxid: Xid(1), zxid: Zxid(zxid), time, op: OpCode::Error };
         let digest = Some(TxnDigest { version: DIGEST_VERSION, digest });
         Record { header, txn: Txn::Error { err: -101 }, digest }
-    }
-
-    fn options() -> RecoverOptions {
-        RecoverOptions {
-            tree: TreeOptions::default(),
-            trust_empty_snapshot: false,
-            allow_gaps: false,
-            cut_damaged_tail: false,
-            recent_max: 0,
-        }
     }
 
     fn write_log(dir: &Path, zxids: &[i64]) {
@@ -301,7 +305,7 @@ mod tests {
     fn mismatches_after_a_restart(fuzzy: bool) -> (u64, u64) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path();
-        let options = options();
+        let options = RecoverOptions::plain();
         let mut tree = Tree::with_options(options.tree);
         tree.apply(&idle(1, 0), None);
         tree.set_fuzzy(fuzzy);
@@ -331,7 +335,7 @@ mod tests {
             write(&image, &RwLock::new(tree), &to, &SnapshotTurns::default()).unwrap();
         }
         let stop = StopFlag::default();
-        let recover = || recover(dir.path(), dir.path(), &options(), &stop);
+        let recover = || recover(dir.path(), dir.path(), &RecoverOptions::plain(), &stop);
         assert_eq!(recover().unwrap().snapshot, Some(Zxid(2)));
         stop.raise();
         let stopped = recover().map(|_| ());
@@ -376,7 +380,7 @@ mod tests {
                 trust_empty_snapshot: true,
                 allow_gaps: true,
                 recent_max: 500,
-                ..options()
+                ..RecoverOptions::plain()
             };
             let recovered = recover(dir.path(), dir.path(), &options, &StopFlag::default());
             let recent = recovered.unwrap().recent;

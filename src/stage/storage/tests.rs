@@ -16,7 +16,6 @@ use crate::log::snapshot::{self as file, Compression};
 use crate::stage::queue::{Bell, ParkBell, Receiver, StickyBell, bounded};
 use crate::stage::shared::Settings;
 use crate::stage::snapshot;
-use crate::tree::TreeOptions;
 use crate::wire::code::OpCode;
 use crate::wire::quorum::SNAPSHOT_SIGNATURE;
 use crate::wire::txn::{CreateTxn, Record, Txn, TxnHeader};
@@ -83,16 +82,6 @@ struct Scene {
     logged: Receiver<LogAsk>,
 }
 
-fn recover_options() -> RecoverOptions {
-    RecoverOptions {
-        tree: TreeOptions::default(),
-        trust_empty_snapshot: false,
-        allow_gaps: false,
-        cut_damaged_tail: false,
-        recent_max: 0,
-    }
-}
-
 impl Scene {
     fn new() -> (Self, Parts) {
         let dir = tempfile::tempdir().unwrap();
@@ -112,7 +101,7 @@ impl Scene {
             snapshots: snapshots.clone(),
             options: options.clone(),
             log_dir: dir.path().to_owned(),
-            recover: recover_options(),
+            recover: RecoverOptions::plain(),
             config: ConfigText { text: "".into(), version: Zxid::ZERO },
         };
         let work = Arc::clone(&shared);
@@ -217,7 +206,7 @@ fn a_leaders_snapshot_is_installed_while_one_is_being_written() {
     done.send(true).unwrap();
     let received = receive.join().unwrap().expect("the stream is whole").node_count();
     assert_eq!(received, self::tree(NODES_OF_LEADER).node_count());
-    let recovered = recover::recover(dir, dir, &recover_options(), &StopFlag::default());
+    let recovered = recover::recover(dir, dir, &RecoverOptions::plain(), &StopFlag::default());
     assert_eq!(recovered.unwrap().tree.node_count(), received);
     assert!(!scene.shared.snapshots.take_owed(), "the leader's is in its place");
     assert!(scene.takes_the_next());

@@ -36,9 +36,12 @@ fn create_listed(client: &mut Client, path: &str, perms: i32) {
     client.must(&Request::Create(Create { op, path, data: None, acl, flags: 0, ttl: -1 }));
 }
 
-/// All of its clients are one thread's.
-fn server(context: &mut Context) -> Server {
-    context.another(|spec| spec.property("ringkeeper.shards", "1"))
+/// A server all of whose clients are one thread's, and a client with such a node.
+fn listed(context: &mut Context, path: &str, perms: i32) -> (Server, Client) {
+    let server = context.another(|spec| spec.property("ringkeeper.shards", "1"));
+    let mut client = Client::connect(server.address).unwrap();
+    create_listed(&mut client, path, perms);
+    (server, client)
 }
 
 /// Others read and write meanwhile.
@@ -59,9 +62,7 @@ fn others_are_served_beside(server: &Server, client: &mut Client, request: &Requ
 
 /// All of them refused: a small reply to much work.
 fn many_reads(context: &mut Context) {
-    let server = server(context);
-    let mut client = Client::connect(server.address).unwrap();
-    create_listed(&mut client, "/r", WRITE);
+    let (server, mut client) = listed(context, "/r", WRITE);
     let read = || Read { op: OpCode::GetData, path: "/r".into(), watch: false };
     let reads = (0..STEPS).map(|_| read()).collect();
     others_are_served_beside(&server, &mut client, &Request::MultiRead(reads));
@@ -69,9 +70,7 @@ fn many_reads(context: &mut Context) {
 
 /// All of them granted: the first that fails would be the last that is looked at.
 fn many_checks(context: &mut Context) {
-    let server = server(context);
-    let mut client = Client::connect(server.address).unwrap();
-    create_listed(&mut client, "/c", READ);
+    let (server, mut client) = listed(context, "/c", READ);
     let check = || Request::Check { path: "/c".into(), version: -1 };
     let checks = (0..STEPS).map(|_| check()).collect();
     others_are_served_beside(&server, &mut client, &Request::Multi(checks));
@@ -79,9 +78,7 @@ fn many_checks(context: &mut Context) {
 
 /// The watcher may not read what it watches: no event is sent, so none is too many.
 fn many_events(context: &mut Context) {
-    let server = server(context);
-    let mut client = Client::connect(server.address).unwrap();
-    create_listed(&mut client, "/w", WRITE);
+    let (server, mut client) = listed(context, "/w", WRITE);
     let mut watcher = Client::connect(server.address).unwrap();
     watcher.must(&Request::AddWatch { path: "/w".into(), mode: AddWatchMode::Persistent });
     let (op, kind) = (OpCode::CheckWatches, WatchKind::Any);

@@ -8,6 +8,7 @@ mod ensemble;
 mod gather;
 pub mod notify;
 mod settings;
+mod wiring;
 
 use std::sync::Arc;
 

@@ -117,8 +117,13 @@ const _: () = assert!(PROPOSALS_RESERVED < PROPOSALS_IN_FLIGHT_MAX, "clients hav
 /// Appends and rolls that may wait for the log thread: every proposal, and a few rolls.
 pub const LOG_QUEUE_MAX: usize = PROPOSALS_IN_FLIGHT_MAX + 64;
 
-/// How often the log thread lets others go on before a flush, at most: most are done by then.
+/// How often the log thread lets others go on before a flush, or a leader's zab thread before it
+/// sends, at most: most are done by then.
 pub const GATHER_YIELDS_MAX: usize = 4;
+
+/// Proposals in flight from which on a leader lets others go on before it sends: with fewer, each
+/// is waited for.
+pub const GATHER_PROPOSALS_MIN: usize = 16;
 
 /// A flush that takes longer is slow; a disk that is free, and a log thread that gets the core, are
 /// ten times as fast.
@@ -128,7 +133,7 @@ pub const FLUSH_SLOW_US: u64 = 2000;
 /// machine that is the server's own fewer are slow.
 pub const SLOW_WEIGHT: u32 = 8;
 
-/// What they may come to before the log thread lets nobody go first any more: two at once, or one
+/// What they may come to before a thread lets nobody go first any more: two at once, or one
 /// in eight for a while.
 pub const SLOWNESS_MAX: u32 = 16;
 

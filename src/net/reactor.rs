@@ -157,6 +157,8 @@ impl Reactor {
     ) -> Result<(), NetError> {
         let Wait { timeout, patience } = wait.into();
         self.begin(events);
+        self.flush();
+        self.give_up_overdue(events);
         // Sends complete at once, and a wait that they are part of would end at once: so first they
         // are submitted, and what has come in by then is taken. Under load that is all there is to
         // do.
@@ -173,6 +175,26 @@ impl Reactor {
             self.reap(events);
         }
         Ok(())
+    }
+
+    /// Takes what has come, as a turn does, and sends nothing: what is to be sent goes out in one
+    /// piece then with what these events lead to. False if nothing has come.
+    ///
+    /// # Errors
+    /// As [`Self::turn_unless`].
+    pub fn look(&mut self, events: &mut Vec<Event>) -> Result<bool, NetError> {
+        if !self.ring.has_news() {
+            return Ok(false);
+        }
+        self.begin(events);
+        self.ring.submit()?;
+        self.reap(events);
+        Ok(true)
+    }
+
+    /// Whether there is something to send at the next turn.
+    pub fn has_unsent(&self) -> bool {
+        !self.dirty.is_empty()
     }
 
     /// The bytes received from `id` and not consumed.
@@ -271,7 +293,10 @@ impl Reactor {
         self.turn = self.turn.wrapping_add(1);
         self.bury();
         self.settle();
-        self.flush();
+    }
+
+    /// Ends what has waited for too long, and tries again what has rested.
+    fn give_up_overdue(&mut self, events: &mut Vec<Event>) {
         let has_deadlines = !self.closing.is_empty() || !self.dialing.is_empty();
         if has_deadlines || self.listeners.iter().any(|(_, one)| one.is_resting()) {
             let now = self.clock.elapsed();

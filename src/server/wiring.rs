@@ -246,6 +246,7 @@ impl Wiring {
     pub(super) fn start_zab(&mut self, shared: &Arc<Shared>, setup: ZabSetup) -> Result<(), Fatal> {
         let ZabSetup { prepare, session_server, snapshots, behind_snapshot, recovery, member } =
             setup;
+        let shares_core = self.placement.shares_core();
         let Ringed { work, thread, .. } = self.zab.take().expect("made at the start");
         let shared = Arc::clone(shared);
         let asks = std::mem::take(&mut self.asks_in);
@@ -260,6 +261,7 @@ impl Wiring {
                 asks,
                 batches,
                 log,
+                shares_core,
                 durable,
                 snapshots,
                 behind_snapshot,

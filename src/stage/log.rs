@@ -22,6 +22,7 @@ use crate::metrics::{Advanced, Basic, Recorder};
 use crate::net::Waker;
 use crate::stage::queue::{ParkBell, Receiver};
 use crate::stage::shared::Shared;
+use crate::stage::way::Way;
 use crate::zab::Proposal;
 use courtesy::Courtesy;
 use groundwork::Groundwork;
@@ -79,6 +80,7 @@ pub struct LogStage {
     recorder: Recorder,
     groundwork: Groundwork,
     courtesy: Courtesy,
+    way: Way,
 }
 
 impl LogStage {
@@ -86,8 +88,8 @@ impl LogStage {
     pub fn new(parts: Parts) -> Self {
         let recorder = parts.shared.metrics.recorder();
         let groundwork = Groundwork::start(parts.log_dir.clone(), parts.writer.is_forced());
-        let courtesy = Courtesy::new(parts.shares_core);
-        Self { parts, recorder, groundwork, courtesy }
+        let (courtesy, way) = (Courtesy::new(parts.shares_core), Way::new(parts.shares_core));
+        Self { parts, recorder, groundwork, courtesy, way }
     }
 
     /// Runs until told to stop, or until the disk fails, which ends the process.
@@ -152,19 +154,19 @@ impl LogStage {
         Ok(goes_on)
     }
 
-    /// Lets those who feed this thread go on for as long as they do, if they need its core: the
-    /// more in a flush, the fewer flushes.
+    /// Lets those who feed this thread go on for as long as they do, if they need its core: what
+    /// they add needs no flush of its own.
     fn gather(&mut self) {
         let clock = &self.parts.shared.clock;
         let mut now = clock.elapsed();
         for _ in 0..GATHER_YIELDS_MAX {
             let queued = self.parts.asks.len();
-            if queued == 0 || !self.courtesy.gives_way(now) {
+            if queued == 0 || !self.way.is_open(now) {
                 return;
             }
             std::thread::yield_now();
             let before = std::mem::replace(&mut now, clock.elapsed());
-            self.courtesy.came_back(before, now);
+            self.way.came_back(before, now);
             if self.parts.asks.len() <= queued {
                 return;
             }

@@ -16,4 +16,5 @@ pub mod shard;
 pub mod shared;
 pub mod snapshot;
 pub mod storage;
+mod way;
 pub mod zab;

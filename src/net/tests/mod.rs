@@ -257,6 +257,35 @@ fn a_patient_wait_is_ended_without_a_system_call() {
     assert!(matches!(events[..], [Event::Accepted { .. }]), "{events:?}");
 }
 
+/// What a thread has to send goes out in one piece with what it hears before.
+#[test]
+fn who_only_looks_sends_nothing_yet() {
+    let mut server = Server::new(Options::default());
+    let (mut client, id) = server.pair();
+    let mut events = Vec::new();
+    server.reactor.turn(Some(Duration::ZERO), &mut events).unwrap(); // it listens to the client
+    assert!(!server.reactor.has_unsent());
+    server.reactor.outbox(id).unwrap().extend_from_slice(b"first ");
+    assert!(server.reactor.has_unsent());
+    assert!(!server.reactor.look(&mut events).unwrap(), "nothing has come");
+
+    let before = server.reactor.counters().bytes_out;
+    client.write_all(b"x").unwrap();
+    let clock = Clock::start();
+    while !server.reactor.look(&mut events).unwrap() || events.is_empty() {
+        assert!(clock.elapsed() < PATIENCE, "what has come is not seen");
+    }
+    assert_eq!(events, [Event::Received { id }]);
+    assert!(server.reactor.has_unsent());
+    assert_eq!(server.reactor.counters().bytes_out, before);
+    server.reactor.consume(id, 1);
+    server.reactor.outbox(id).unwrap().extend_from_slice(b"second");
+    server.reactor.turn(Some(Duration::ZERO), &mut events).unwrap();
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"first second");
+}
+
 #[test]
 fn accepted_sockets_inherit_the_listener_s_options() {
     let listener = Listener::bind(SocketAddr::from(([0, 0, 0, 0], 0)), -1, false).unwrap();

@@ -2,10 +2,9 @@
 //!
 //! Where it has its core together with those who feed it, to be woken in the midst of their work
 //! is two switches more, and a batch in two parts. So it is a thread of the batch class, which runs
-//! when they have nothing left to do; and before a flush it gives way, for what they add then needs
-//! no flush of its own. But another program that wants the core would have whole slices before it:
-//! where flushes are slow one after the other it is an ordinary thread again, and where the core
-//! is long in coming back it does not give way, for longer and longer while that stays so.
+//! when they have nothing left to do. But another program that wants the core would have whole
+//! slices before it: where flushes are slow one after the other it is an ordinary thread again, for
+//! longer and longer while that stays so.
 
 use std::time::Duration;
 
@@ -15,48 +14,8 @@ use thread_priority::{
     set_thread_priority_and_policy, thread_native_id,
 };
 
-use crate::limits::{
-    COURTESY_PAUSE_MS, FLUSH_SLOW_US, GIVEN_WAY_US_MAX, SLOW_WEIGHT, SLOWNESS_MAX,
-};
-
-/// One way of letting others go first.
-#[derive(Debug)]
-struct Trial {
-    /// Each time that it cost much adds [`SLOW_WEIGHT`], each other takes 1 away.
-    slowness: u32,
-    /// From when on it is done.
-    from: Duration,
-    pause: Duration,
-}
-
-impl Trial {
-    const fn new() -> Self {
-        let pause = Duration::from_millis(COURTESY_PAUSE_MS.0);
-        Self { slowness: 0, from: Duration::ZERO, pause }
-    }
-
-    fn is_on(&self, now: Duration) -> bool {
-        now >= self.from
-    }
-
-    /// It was done, and may have cost much.
-    fn note(&mut self, now: Duration, is_slow: bool) {
-        if !self.is_on(now) {
-            return;
-        }
-        self.slowness =
-            if is_slow { self.slowness + SLOW_WEIGHT } else { self.slowness.saturating_sub(1) };
-        if self.slowness < SLOWNESS_MAX {
-            return;
-        }
-        let (first, longest) = COURTESY_PAUSE_MS;
-        let lasted = now.saturating_sub(self.from);
-        let longer = self.pause.saturating_mul(2).min(Duration::from_millis(longest));
-        self.pause = if lasted > self.pause { Duration::from_millis(first) } else { longer };
-        self.from = now + self.pause;
-        self.slowness = 0;
-    }
-}
+use crate::limits::FLUSH_SLOW_US;
+use crate::stage::way::Trial;
 
 /// See the module. Times are those of one clock.
 #[derive(Debug)]
@@ -64,15 +23,12 @@ pub(super) struct Courtesy {
     /// To be of the batch class; `None` is never.
     batch: Option<Trial>,
     is_batch: bool,
-    /// To give way; `None` is never.
-    way: Option<Trial>,
 }
 
 impl Courtesy {
     /// Of a thread that shares its core with those who feed it, or does not.
     pub(super) fn new(shares_core: bool) -> Self {
-        let trial = || shares_core.then(Trial::new);
-        Self { batch: trial(), is_batch: false, way: trial() }
+        Self { batch: shares_core.then(Trial::new), is_batch: false }
     }
 
     /// After a flush that took so long: whether the thread is to be of the batch class, if that
@@ -90,18 +46,6 @@ impl Courtesy {
             && !set_batch(wanted)
         {
             self.batch = None; // not allowed here; not asked again
-        }
-    }
-
-    /// Whether to give way before a flush.
-    pub(super) fn gives_way(&self, now: Duration) -> bool {
-        self.way.as_ref().is_some_and(|way| way.is_on(now))
-    }
-
-    /// It gave way at `before` and has the core again.
-    pub(super) fn came_back(&mut self, before: Duration, now: Duration) {
-        if let Some(way) = &mut self.way {
-            way.note(now, now.saturating_sub(before) > Duration::from_micros(GIVEN_WAY_US_MAX));
         }
     }
 }
@@ -128,6 +72,7 @@ mod tests {
     use thread_priority::thread_schedule_policy;
 
     use super::*;
+    use crate::limits::SLOW_WEIGHT;
 
     const FAST: Duration = Duration::from_micros(FLUSH_SLOW_US);
     const SLOW: Duration = Duration::from_micros(FLUSH_SLOW_US + 1);
@@ -157,30 +102,9 @@ mod tests {
     }
 
     #[test]
-    fn it_gives_way_until_the_core_is_long_in_coming_back() {
-        const OWN: Duration = Duration::from_micros(GIVEN_WAY_US_MAX);
-        const OTHER: Duration = Duration::from_micros(GIVEN_WAY_US_MAX + 1);
-        let mut courtesy = Courtesy::new(true);
-        let mut now = SECOND;
-        for _ in 0..100 {
-            courtesy.came_back(now, now + OTHER);
-            for _ in 0..SLOW_WEIGHT {
-                assert!(courtesy.gives_way(now), "now and then it takes long");
-                courtesy.came_back(now, now + OWN);
-            }
-        }
-        courtesy.came_back(now, now + OTHER);
-        courtesy.came_back(now, now + OTHER);
-        assert!(!courtesy.gives_way(now + OTHER), "somebody else wants it");
-        now += OTHER + SECOND;
-        assert!(courtesy.gives_way(now));
-    }
-
-    #[test]
     fn with_a_core_of_its_own_it_is_ordinary() {
         let mut courtesy = Courtesy::new(false);
         assert_eq!(courtesy.decide(SECOND, FAST), None);
-        assert!(!courtesy.gives_way(SECOND));
     }
 
     #[test]

@@ -14,6 +14,7 @@
 mod chores;
 mod commit;
 mod ensemble;
+mod gather;
 mod intake;
 mod latency;
 mod outputs;
@@ -50,6 +51,7 @@ use commit::Awaited;
 use ensemble::Member;
 pub use ensemble::MemberParts;
 use ensemble::learners::LearnerAsks;
+use gather::Gather;
 use intake::Next;
 use role::Role;
 use sessions::Sessions;
@@ -81,6 +83,8 @@ pub struct Parts {
     pub batches: Vec<Sender<Batch>>,
     /// To the log thread.
     pub log: Sender<LogAsk>,
+    /// The log thread and a shard run on the core of this thread.
+    pub shares_core: bool,
     /// From the log thread: the zxid up to which it holds everything.
     pub durable: Arc<AtomicI64>,
     /// To the snapshot thread.
@@ -135,6 +139,7 @@ pub struct ZabStage {
     /// The wall clock as of this turn: what its txns are stamped with.
     wall: Millis,
     is_appending: bool,
+    gather: Gather,
     /// Batches were pushed since the shards' bells were last rung.
     told: bool,
     /// Digest mismatches seen so far.
@@ -194,6 +199,7 @@ impl ZabStage {
             now: shared.clock.now(),
             wall: crate::clock::wall(),
             is_appending: false,
+            gather: Gather::new(parts.shares_core),
             told: false,
             mismatches,
             complaints: Complaints::default(),
@@ -212,12 +218,14 @@ impl ZabStage {
             let is_busy = self.turn(&mut events);
             let was_stopping = self.parts.shared.is_stopping();
             if !is_busy && was_stopping && self.is_at_rest() && self.stop_log() {
-                return Ok(());
+                // Learners hear what clients were told.
+                return self.parts.reactor.turn(Some(Duration::ZERO), &mut events);
             }
             let timeout = Some(if is_busy { Duration::ZERO } else { self.idle_for() });
             let patience = patience(before, self.zab.outstanding());
             let can_commit = self.batches.len() == self.rooms();
             let can_take = can_commit && self.has_room();
+            let gathers = !was_stopping && self.gathers();
             let is_rebuilding = self.is_rebuilding();
             let parts = &mut self.parts;
             let (asks, durable, shared) = (&parts.asks, &parts.durable, &parts.shared);
@@ -231,8 +239,23 @@ impl ZabStage {
                     || member.is_some_and(Member::is_ready)
                     || !was_stopping && shared.is_stopping()
             };
+            if gathers && self.gather.give_way(&parts.shared.clock) {
+                let has_come = parts.reactor.look(&mut events)?;
+                if has_come || ready() {
+                    continue;
+                }
+            }
+            self.gather.end();
             parts.reactor.turn_unless(Wait { timeout, patience }, ready, &mut events)?;
         }
+    }
+
+    /// Whether it gives way before it sends, as a leader under load does.
+    fn gathers(&self) -> bool {
+        self.member.is_some()
+            && matches!(self.role, Role::Ordering)
+            && self.parts.reactor.has_unsent()
+            && self.gather.is_worth_it(self.zab.outstanding(), self.parts.shared.clock.elapsed())
     }
 
     /// One turn: hear the peers, commit what is durable, take in what was asked, tell the log, the

@@ -94,6 +94,7 @@ fn member() -> (ZabStage, Channel<StorageAsk>, Receiver<LogAsk>) {
         asks: Vec::new(),
         batches: Vec::new(),
         log,
+        shares_core: false,
         durable: Arc::new(AtomicI64::new(0)),
         snapshots: sync_channel(1).0,
         behind_snapshot: 0,

@@ -177,8 +177,9 @@ impl Reactor {
         Ok(())
     }
 
-    /// Takes what has come, as a turn does, and sends nothing: what is to be sent goes out in one
-    /// piece then with what these events lead to. False if nothing has come.
+    /// Takes what has come, as a turn does, and begins no send: what was put into outboxes since
+    /// the last turn goes out in one piece then with what these events lead to. False if nothing
+    /// has come.
     ///
     /// # Errors
     /// As [`Self::turn_unless`].

@@ -272,6 +272,7 @@ impl ZabStage {
         self.attend(events);
         let has_room = self.batches.len() == self.rooms();
         if !has_room {
+            self.ring_log();
             self.finish_attending();
             return false;
         }
@@ -302,11 +303,16 @@ impl ZabStage {
 
     /// Hands the turn's batches to the shards and wakes whom it gave something.
     fn send(&mut self) {
+        self.ring_log();
+        self.push_batches();
+        self.ring_shards();
+    }
+
+    /// Wakes the log thread, if it was given something.
+    fn ring_log(&mut self) {
         if std::mem::take(&mut self.is_appending) {
             self.parts.log.ring();
         }
-        self.push_batches();
-        self.ring_shards();
     }
 
     /// Before the write side of the tree's lock is let go, and at a turn's end.

@@ -4,6 +4,7 @@ use super::played::{Played, Told, zxid};
 use super::*;
 use crate::limits::UNFLUSHED_MAX;
 use crate::metrics::{Advanced, Counter};
+use crate::stage::message::Batch;
 use crate::stage::zab::role::Role;
 
 #[test]
@@ -164,4 +165,19 @@ fn it_tells_the_log_to_stop_once_there_is_room_to_say_so() {
         told.join().expect("a log that drains")
     });
     assert!(is_told);
+}
+
+/// The shards have yet to take what they were told last.
+#[test]
+fn the_log_is_woken_where_a_turn_finds_no_room_for_replies() {
+    let Played { mut stage, .. } = Played::following();
+    let bell = StickyBell::new(Arc::new(ParkBell::default()));
+    let (log, logged) = bounded(1, Arc::clone(&bell) as Arc<dyn Bell>);
+    stage.parts.log = log;
+    while stage.parts.batches[0].push(Batch::default()).is_ok() {}
+    let proposal = Packet::Proposal { zxid: zxid(1), record: record(zxid(1)).into() };
+    stage.member.as_mut().unwrap().events.push(packet(proposal));
+    assert!(!stage.turn(&mut Vec::new()));
+    assert!(matches!(logged.pop(), Some(LogAsk::Append(_))));
+    assert!(bell.is_rung());
 }

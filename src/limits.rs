@@ -133,8 +133,8 @@ pub const FLUSH_SLOW_US: u64 = 2000;
 /// machine that is the server's own fewer are slow.
 pub const SLOW_WEIGHT: u32 = 8;
 
-/// What they may come to before a thread lets nobody go first any more: two at once, or one
-/// in eight for a while.
+/// What they may come to before a thread lets nobody go first any more: two at once, or one in
+/// eight for a while.
 pub const SLOWNESS_MAX: u32 = 16;
 
 /// For how long, at first and at most.
@@ -162,7 +162,8 @@ pub const DURABLE_PATIENCE_US_MAX: u64 = 500;
 pub const NEXT_PATIENCE_US_MAX: u64 = 200;
 
 /// Whoever takes the core for so long when the zab or the log thread gives way is most likely not
-/// one of the server's own threads: these have less to do at a time.
+/// one of the server's own threads: these have less to do at a time, but for a shard with costly
+/// reads to serve.
 pub const GIVEN_WAY_US_MAX: u64 = 1000;
 
 /// How long it does not stay awake then: another program wants the core.

@@ -158,15 +158,12 @@ impl LogStage {
     /// they add needs no flush of its own.
     fn gather(&mut self) {
         let clock = &self.parts.shared.clock;
-        let mut now = clock.elapsed();
         for _ in 0..GATHER_YIELDS_MAX {
             let queued = self.parts.asks.len();
-            if queued == 0 || !self.way.is_open(now) {
+            if queued == 0 || !self.way.is_open(clock.elapsed()) {
                 return;
             }
-            std::thread::yield_now();
-            let before = std::mem::replace(&mut now, clock.elapsed());
-            self.way.came_back(before, now);
+            self.way.give(clock);
             if self.parts.asks.len() <= queued {
                 return;
             }

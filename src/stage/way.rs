@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::limits::{COURTESY_PAUSE_MS, GIVEN_WAY_US_MAX, SLOW_WEIGHT, SLOWNESS_MAX};
 
 /// Something that is tried while it costs little.
@@ -62,7 +63,13 @@ impl Way {
         self.0.as_ref().is_some_and(|trial| trial.is_on(now))
     }
 
-    /// It gave way at `before` and has the core again; whether that was soon.
+    /// Gives way; whether the core came back soon.
+    pub(super) fn give(&mut self, clock: &Clock) -> bool {
+        let before = clock.elapsed();
+        std::thread::yield_now();
+        self.came_back(before, clock.elapsed())
+    }
+
     pub(super) fn came_back(&mut self, before: Duration, now: Duration) -> bool {
         let is_soon = now.saturating_sub(before) <= Duration::from_micros(GIVEN_WAY_US_MAX);
         if let Some(trial) = &mut self.0 {

@@ -257,7 +257,7 @@ fn a_patient_wait_is_ended_without_a_system_call() {
     assert!(matches!(events[..], [Event::Accepted { .. }]), "{events:?}");
 }
 
-/// What a thread has to send goes out in one piece with what it hears before.
+/// What a thread has to send stays together with what it adds after a look.
 #[test]
 fn who_only_looks_sends_nothing_yet() {
     let mut server = Server::new(Options::default());

@@ -31,14 +31,8 @@ impl Gather {
 
     /// Gives way; whether there is time to take in what has come.
     pub(super) fn give_way(&mut self, clock: &Clock) -> bool {
-        let before = clock.elapsed();
-        std::thread::yield_now();
-        self.came_back(before, clock.elapsed())
-    }
-
-    fn came_back(&mut self, before: Duration, now: Duration) -> bool {
         self.yields += 1;
-        self.way.came_back(before, now)
+        self.way.give(clock)
     }
 
     /// It sends what it has.
@@ -50,34 +44,36 @@ impl Gather {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::GIVEN_WAY_US_MAX;
-
-    const NOW: Duration = Duration::from_secs(1);
 
     #[test]
     fn it_gives_way_a_few_times_under_load() {
+        let (clock, start) = (Clock::start(), Duration::ZERO); // when none was slow yet
         let mut gather = Gather::new(true);
-        assert!(!gather.is_worth_it(GATHER_PROPOSALS_MIN - 1, NOW), "each is waited for");
+        assert!(!gather.is_worth_it(GATHER_PROPOSALS_MIN - 1, start), "each is waited for");
         for _ in 0..3 {
             for _ in 0..GATHER_YIELDS_MAX {
-                assert!(gather.is_worth_it(GATHER_PROPOSALS_MIN, NOW));
-                assert!(gather.came_back(NOW, NOW));
+                gather.way = Way::new(true); // however busy this machine is
+                assert!(gather.is_worth_it(GATHER_PROPOSALS_MIN, start));
+                gather.give_way(&clock);
             }
-            assert!(!gather.is_worth_it(GATHER_PROPOSALS_MIN, NOW), "more may come for ever");
+            gather.way = Way::new(true);
+            assert!(!gather.is_worth_it(GATHER_PROPOSALS_MIN, start), "more may come for ever");
             gather.end();
+            assert!(gather.is_worth_it(GATHER_PROPOSALS_MIN, start));
         }
-        assert!(!Gather::new(false).is_worth_it(GATHER_PROPOSALS_MIN, NOW), "nobody is behind it");
+        assert!(
+            !Gather::new(false).is_worth_it(GATHER_PROPOSALS_MIN, start),
+            "nobody is behind it"
+        );
     }
 
     #[test]
-    fn what_waited_for_another_program_waits_no_longer() {
-        let late = NOW + Duration::from_micros(GIVEN_WAY_US_MAX + 1);
+    fn it_does_not_give_way_to_another_program() {
         let mut gather = Gather::new(true);
-        assert!(!gather.came_back(NOW, late));
-        gather.end();
-        assert!(!gather.came_back(NOW, late));
-        gather.end();
-        assert!(!gather.is_worth_it(GATHER_PROPOSALS_MIN, late), "it stays so");
-        assert!(gather.is_worth_it(GATHER_PROPOSALS_MIN, late + NOW));
+        let (before, after) = (Duration::from_secs(1), Duration::from_secs(2));
+        gather.way.came_back(before, after);
+        assert!(gather.is_worth_it(GATHER_PROPOSALS_MIN, after), "once says nothing");
+        gather.way.came_back(before, after);
+        assert!(!gather.is_worth_it(GATHER_PROPOSALS_MIN, after));
     }
 }

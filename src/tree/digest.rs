@@ -92,6 +92,10 @@ pub(super) struct TreeDigest {
     sum: i64,
     /// From a snapshot that was written while txns went on: nothing is compared before it.
     awaited: Option<(Zxid, TxnDigest)>,
+    /// Where a mismatch is doubtful while the log is replayed: the zxid of the snapshot's digest.
+    doubtful: Option<Zxid>,
+    /// Those found there: the snapshot's own digest, and that of the txn.
+    doubts: Vec<DigestMismatch>,
     /// Parts of txns may be in the tree that are still to come: nothing is compared.
     is_fuzzy: bool,
     log: VecDeque<DigestEntry>,
@@ -138,8 +142,16 @@ impl TreeDigest {
         // (`DataTree.deserializeZxidDigest`).
         if zxid > Zxid::ZERO && zxid >= last_zxid {
             self.awaited = Some((zxid, digest));
+            self.doubtful = Some(zxid);
             self.reach(last_zxid);
         }
+    }
+
+    /// No txn of the log is left that could clear a doubt: it counts, and none arises any more. A
+    /// digest that this server makes of this very tree would clear each.
+    pub(super) fn end_of_log(&mut self) {
+        self.doubtful = None;
+        self.confirm();
     }
 
     /// A txn was applied, with the digest its leader had after it.
@@ -152,25 +164,57 @@ impl TreeDigest {
             }
             self.log.push_back(DigestEntry { zxid, digest: self.sum });
         }
-        if let (None, Some(digest)) = (self.awaited, digest)
-            && !self.is_fuzzy
-        {
+        if self.awaited.is_none() && !self.is_fuzzy {
+            self.judge(zxid, digest);
             self.compare(zxid, digest);
         }
     }
 
     fn reach(&mut self, zxid: Zxid) {
         if let Some((_, digest)) = self.awaited.take_if(|(awaited, _)| *awaited == zxid) {
-            self.compare(zxid, digest);
+            self.compare(zxid, Some(digest));
+            if self.doubts.is_empty() {
+                self.doubtful = None;
+            }
         }
     }
 
-    fn compare(&mut self, zxid: Zxid, expected: TxnDigest) {
-        if expected.version != DIGEST_VERSION || expected.digest == self.sum {
-            return;
+    /// COMPAT: Java writes a snapshot, and behind it the digest after the last txn that is wholly
+    /// applied, while one more may be half applied and in the snapshot (`FileSnap.serialize`). Java
+    /// counts mismatches at that digest's zxid then. Here the next txn of the log, which completes
+    /// what was half there, clears or confirms them. One that agrees at that zxid itself confirms:
+    /// the tree is right there, the snapshot's digest is not.
+    fn judge(&mut self, zxid: Zxid, digest: Option<TxnDigest>) {
+        let Some(doubt) = self.doubts.first() else { return };
+        let agrees = digest == Some(TxnDigest { version: DIGEST_VERSION, digest: self.sum });
+        match (doubt.zxid == zxid, agrees) {
+            (true, false) => {}
+            (false, true) => self.doubts.clear(),
+            (true, true) | (false, false) => self.confirm(),
         }
+    }
+
+    fn confirm(&mut self) {
+        for doubt in std::mem::take(&mut self.doubts) {
+            self.count(doubt);
+        }
+    }
+
+    fn compare(&mut self, zxid: Zxid, expected: Option<TxnDigest>) {
+        match expected.and_then(|expected| self.difference(zxid, expected)) {
+            Some(mismatch) if self.doubtful == Some(zxid) => self.doubts.push(mismatch),
+            Some(mismatch) => self.count(mismatch),
+            None => {}
+        }
+    }
+
+    fn difference(&self, zxid: Zxid, expected: TxnDigest) -> Option<DigestMismatch> {
+        let differs = expected.version == DIGEST_VERSION && expected.digest != self.sum;
+        differs.then_some(DigestMismatch { zxid, expected: expected.digest, actual: self.sum })
+    }
+
+    fn count(&mut self, mismatch: DigestMismatch) {
         self.mismatches += 1;
-        let mismatch = DigestMismatch { zxid, expected: expected.digest, actual: self.sum };
         self.first_mismatch.get_or_insert(mismatch);
     }
 }
@@ -226,16 +270,20 @@ mod tests {
         assert_eq!(digest.mismatches(), 3);
     }
 
-    /// Snapshot digest zxid, what it says, txns replayed with digest 9, mismatches.
+    /// The tree's digest is 0. Snapshot digest zxid, what it says, txns of the log with digest 9,
+    /// mismatches at the end of the log, and after a txn of this server's own.
     #[test]
     fn nothing_is_compared_before_the_snapshots_own_digest() {
-        let cases: [(i64, i64, &[i64], u64); 7] = [
+        let cases: [(i64, i64, &[i64], u64); 10] = [
             (0, 9, &[6], 1),       // none: compared from the first txn
             (4, 9, &[6], 1),       // older than the snapshot's name: ignored
             (5, 0, &[], 0),        // not fuzzy: compared at once
-            (5, 9, &[], 1),        // the same, and different
+            (5, 9, &[], 1),        // the same, and different: no txn clears it
+            (5, 9, &[6], 2),       // the next txn confirms it
             (7, 0, &[6], 0),       // not reached yet
-            (7, 0, &[6, 7, 8], 2), // reached: txn 7's own digest is compared too
+            (7, 9, &[6, 7], 2),    // reached: txn 7's own digest is compared too
+            (7, 9, &[6, 7, 8], 3), // the next txn confirms both
+            (7, 0, &[6, 7, 8], 2),
             (7, 0, &[6, 8, 9], 0), // passed without a txn of that zxid: never again
         ];
         for (at, says, txns, mismatches) in cases {
@@ -244,7 +292,48 @@ mod tests {
             for zxid in txns {
                 digest.on_txn(Zxid(*zxid), Some(v2(9)));
             }
+            digest.end_of_log();
             assert_eq!(digest.mismatches(), mismatches, "{at} {says} {txns:?}");
+            digest.on_txn(Zxid(10), Some(v2(0)));
+            assert_eq!(digest.mismatches(), mismatches, "{at} {says} {txns:?}, and one more");
         }
+    }
+
+    /// A snapshot that holds part of txn 6, and the digest after txn 5: what the log says of txn 5
+    /// and those behind it, and the mismatches.
+    #[test]
+    fn a_half_applied_txn_in_a_snapshot_is_no_mismatch() {
+        let (before, half, whole, other) = (2, 3, 4, 5);
+        let v3 = TxnDigest { version: 3, digest: whole };
+        let at = Some(v2(before));
+        let cases = [
+            ("it is completed", vec![at, Some(v2(whole))], 0),
+            ("and those behind it are compared", vec![at, Some(v2(whole)), Some(v2(other))], 1),
+            ("it makes another tree", vec![at, Some(v2(other)), Some(v2(whole))], 3),
+            ("nobody says what it makes", vec![at, None, Some(v2(whole))], 2),
+            ("or not so that it is understood", vec![at, Some(v3)], 2),
+            ("it is not in the log", vec![at], 2),
+            ("the snapshot's digest alone is wrong", vec![Some(v2(half)), Some(v2(whole))], 1),
+        ];
+        for (what, digests, mismatches) in cases {
+            let mut digest = TreeDigest { sum: half, ..TreeDigest::default() };
+            digest.expect(Zxid(5), v2(before), Zxid(4));
+            for (zxid, said) in (5..).zip(digests) {
+                digest.sum = if zxid == 5 { half } else { whole };
+                digest.on_txn(Zxid(zxid), said);
+            }
+            digest.end_of_log();
+            assert_eq!(digest.mismatches(), mismatches, "{what}");
+        }
+    }
+
+    /// One whose zxid is not in the log comes from a leader: who knows of no doubt.
+    #[test]
+    fn behind_the_log_nothing_is_in_doubt() {
+        let mut digest = TreeDigest::default();
+        digest.expect(Zxid(7), v2(9), Zxid(5));
+        digest.end_of_log();
+        digest.on_txn(Zxid(7), Some(v2(0)));
+        assert_eq!(digest.mismatches(), 1);
     }
 }

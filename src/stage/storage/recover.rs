@@ -270,11 +270,10 @@ mod tests {
 
     use super::*;
     use crate::ids::{Millis, SessionId, Xid};
-    use crate::log::snapshot::{Compression, SnapshotWriter, Trailers};
+    use crate::log::snapshot::Compression;
     use crate::log::{Writer, WriterOptions};
     use crate::metrics::Metrics;
     use crate::stage::snapshot::{SnapshotOptions, SnapshotTurns, write, write_to_install};
-    use crate::tree::image::Progress;
     use crate::wire::code::OpCode;
     use crate::wire::txn::{DIGEST_VERSION, Txn, TxnHeader};
 
@@ -410,15 +409,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut tree = Tree::new();
         tree.apply(&idle(1, tree.digest()), None);
-        let image = tree.begin_image().unwrap();
-        let mut bytes = Vec::new();
-        image.encode_tables(&mut bytes);
-        let mut walker = image.walker();
-        while walker.append(&tree, &mut bytes, 10, 1 << 20) == Progress::More {}
-        let mut file = SnapshotWriter::create(dir.path(), Zxid(1), Compression::None).unwrap();
-        file.append(&bytes).unwrap();
-        let wrong = DigestTrailer { zxid: Zxid(1), version: DIGEST_VERSION, digest: 9 };
-        file.finish(&Trailers { digest: Some(wrong), last_zxid: None }).unwrap();
+        let mut image = tree.begin_image().unwrap();
+        image.digest = Some(9);
+        let (snap_dir, compression) = (dir.path().to_owned(), Compression::None);
+        let to = SnapshotOptions { snap_dir, compression, zxid_trailer: false };
+        write(&image, &RwLock::new(tree), &to, &SnapshotTurns::default()).unwrap();
         write_records(dir.path(), log);
         let options = RecoverOptions::plain();
         let recovered = recover(dir.path(), dir.path(), &options, &StopFlag::default()).unwrap();
